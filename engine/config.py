@@ -1,0 +1,350 @@
+"""The configuration of a run: every limit by its name, its unit last, its meaning beside it.
+
+A TOML file fills the sections, ``--set`` overrides single keys, what neither names keeps its default. Each value
+is checked where it was written, so that a message can say where that is. Knows nothing of what the limits do,
+and never holds a secret: the key comes from the environment or from a file that is only named here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, TypeAlias
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from engine.errors import ConfigError, nearest
+from engine.job.model import model_name_problem
+from engine.settings import Setting, build, sections_of, setting_of_override, settings_of_tables
+from engine.toml_tables import field_sentences, field_types, read_toml, shown, type_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+PRESETS = ("segmind", "simulator")
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z", re.ASCII)
+_UNSAFE = re.compile(r"[\s\x00-\x1f\x7f]")
+
+# One month bounds every wait: far above any need, far below what timers of the operating system can hold.
+Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=2_678_400)]
+SecondsOrZero: TypeAlias = Annotated[float, Meta(ge=0, le=2_678_400)]
+PerMinute: TypeAlias = Annotated[float, Meta(gt=0, le=1_000_000)]
+Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+Usd: TypeAlias = Annotated[float, Meta(gt=0, le=1_000_000_000)]
+Count: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+CountOrZero: TypeAlias = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+Bytes: TypeAlias = Annotated[int, Meta(ge=1, le=2**53)]
+BytesOrZero: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the configuration."""
+
+
+class Provider(Section, frozen=True, kw_only=True):
+    """Who generates, and how long we wait for one HTTP exchange with them.
+
+    Attributes:
+        preset: the provider: 'segmind', the embedded 'simulator', or the path of a provider description (.toml).
+        model: the model of job lines that name none; without it, the preset's own default.
+        base_url: where the API is, if not where the preset says.
+        history_url: where the request history is (the part before /request-history), if not where the preset says.
+        api_key_env: the environment variable that holds the key, if not the one the preset names.
+        api_key_file: a file that holds the key and nothing else; read when the environment variable is not set.
+        connect_timeout_s: a connection that takes longer was never made: nothing was sent, nothing is charged.
+        submit_timeout_s: a submission unanswered for this long has an unknown outcome; generous, as that costs most.
+        request_timeout_s: a poll or fetch unanswered for this long is asked again; that costs nothing.
+        reply_bytes_max: a longer reply is refused while it arrives, so that no server can fill the memory.
+    """
+
+    preset: str = "segmind"
+    model: str | None = None
+    base_url: str | None = None
+    history_url: str | None = None
+    api_key_env: str | None = None
+    api_key_file: Path | None = None
+    connect_timeout_s: Seconds = 10.0
+    submit_timeout_s: Seconds = 120.0
+    request_timeout_s: Seconds = 30.0
+    reply_bytes_max: Bytes = 16 * 1024**2
+
+
+class Limits(Section, frozen=True, kw_only=True):
+    """The plan of the account, and how much of it we use at once.
+
+    Attributes:
+        submits_per_minute: submissions in any window of a minute, retries and restarts included.
+        polls_per_minute: polls and fetches in a minute, where the plan counts them apart from submissions.
+        shared: true if the plan counts every API request alike: then submits_per_minute is the budget of them all.
+        max_in_flight: jobs submitted and not yet at rest; the money and the work that are at stake at once.
+        adaptive: true slows down on 429 and recovers; 'discover' also tries to go above the limits; false does neither.
+    """
+
+    submits_per_minute: PerMinute = 50.0
+    polls_per_minute: PerMinute = 600.0
+    shared: bool = False
+    max_in_flight: Count = 200
+    adaptive: bool | Literal["discover"] = True
+
+
+class Polling(Section, frozen=True, kw_only=True):
+    """When a request is asked about again.
+
+    Attributes:
+        policy: 'learned' asks when the jobs seen so far say that it pays; 'fixed' asks every interval_s.
+        interval_s: the time between two polls of one request under the policy 'fixed'.
+        expected_duration_s: how long a job takes, as a first guess to learn from; without it, the model's own figure.
+    """
+
+    policy: Literal["learned", "fixed"] = "learned"
+    interval_s: Seconds = 10.0
+    expected_duration_s: Seconds | None = None
+
+
+class Downloads(Section, frozen=True, kw_only=True):
+    """How results become files.
+
+    Attributes:
+        enabled: false records the URLs of the results and downloads nothing; they expire at the provider.
+        concurrency: files downloaded at the same time.
+        allow_private_hosts: true lets results come from private and loopback addresses, as the simulator's do.
+        bytes_max: a larger file is stopped at this size and refused.
+    """
+
+    enabled: bool = True
+    concurrency: Count = 8
+    allow_private_hosts: bool = False
+    bytes_max: Bytes = 4 * 1024**3
+
+
+class Budget(Section, frozen=True, kw_only=True):
+    """How much money may be spent.
+
+    Attributes:
+        cost_usd_max: what the run may cost; reserved before each submission, so that jobs in flight cannot overshoot.
+        price_usd: what one job costs; without it, the model's published average, then what the jobs really cost.
+    """
+
+    cost_usd_max: Annotated[float, Meta(ge=0, le=1_000_000_000)] | None = None
+    price_usd: Usd | None = None
+
+
+class Retry(Section, frozen=True, kw_only=True):
+    """How often a job is tried again after an answer that promises nothing was accepted.
+
+    Attributes:
+        attempts_max: submissions of one job at most, the first one included; 429 and unsent requests spend none.
+    """
+
+    attempts_max: Count = 3
+
+
+class Recovery(Section, frozen=True, kw_only=True):
+    """What happens to a submission whose outcome is unknown, and to a job that never ends.
+
+    Attributes:
+        on_unknown: once the history proves absence: 'hold' waits for the end of the run, 'resubmit' submits
+            at once, 'fail' fails the job. Without proof nothing is ever submitted again.
+        grace_s: how long the provider's history may lag: before that, absence from it proves nothing.
+        job_deadline_s: a job unfinished for this long after its submission is set aside as unknown.
+    """
+
+    on_unknown: Literal["hold", "resubmit", "fail"] = "hold"
+    grace_s: SecondsOrZero = 900.0
+    job_deadline_s: Seconds = 21_600.0
+
+
+class Halt(Section, frozen=True, kw_only=True):
+    """When the run stops submitting because something is wrong with all of it.
+
+    Attributes:
+        failed_share: submits stop when more than this share of the finished jobs failed; without it, never.
+        after_jobs: the share is judged only after this many finished jobs.
+        same_failures: submits stop after this many failures in a row with one and the same signature; 0 is never.
+    """
+
+    failed_share: Share | None = None
+    after_jobs: Count = 20
+    same_failures: CountOrZero = 25
+
+
+class Canary(Section, frozen=True, kw_only=True):
+    """A few jobs first.
+
+    Attributes:
+        jobs: this many jobs must succeed before the others are submitted; 0 submits all at once.
+    """
+
+    jobs: CountOrZero = 0
+
+
+class Storage(Section, frozen=True, kw_only=True):
+    """Where the media go, and what must stay free there.
+
+    Attributes:
+        root: the directory for media; without it, the run directory.
+        reserve_bytes: submits pause while less than this is free on the disk, so that paid results find room.
+    """
+
+    root: Path | None = None
+    reserve_bytes: BytesOrZero = 1024**3
+
+
+class RunConfig(Section, frozen=True, kw_only=True):
+    """Everything that can be set about a run.
+
+    Attributes:
+        provider: who generates, and how long we wait for one HTTP exchange with them.
+        limits: the plan of the account, and how much of it we use at once.
+        polling: when a request is asked about again.
+        downloads: how results become files.
+        budget: how much money may be spent.
+        retry: how often a job is tried again.
+        recovery: what happens to submissions whose outcome is unknown.
+        halt: when the run stops submitting.
+        canary: a few jobs first.
+        storage: where the media go.
+        simulator: options of the embedded simulator, which checks them; only with the preset 'simulator'.
+    """
+
+    provider: Provider = Provider()
+    limits: Limits = Limits()
+    polling: Polling = Polling()
+    downloads: Downloads = Downloads()
+    budget: Budget = Budget()
+    retry: Retry = Retry()
+    recovery: Recovery = Recovery()
+    halt: Halt = Halt()
+    canary: Canary = Canary()
+    storage: Storage = Storage()
+    simulator: dict[str, object] = msgspec.field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path | None, overrides: Sequence[str] = ()) -> Self:
+        """Return the configuration of a TOML file with ``KEY=VALUE`` overrides, or raise what is wrong with it.
+
+        Args:
+            path: the file; None is an empty one. Relative paths in it start from its directory.
+            overrides: as on the command line; relative paths in them start from the current directory.
+        """
+        settings: list[Setting] = []
+        if path is not None:
+            settings += settings_of_tables(read_toml(path), where=f"{path}: ", directory=path.parent)
+        settings += [setting_of_override(text) for text in overrides]
+        return cls._of_settings(settings)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], overrides: Sequence[str] = ()) -> Self:
+        """Return the configuration that ``to_mapping`` gave, with ``KEY=VALUE`` overrides, checked like any other."""
+        settings = [*settings_of_tables(mapping, where="stored configuration: ", directory=Path())]
+        return cls._of_settings([*settings, *(setting_of_override(text) for text in overrides)])
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the whole configuration as JSON types, for the ledger."""
+        mapping: dict[str, Any] = msgspec.to_builtins(self, enc_hook=str)
+        return mapping
+
+    @classmethod
+    def _of_settings(cls, settings: Iterable[Setting]) -> Self:
+        settled = [_with_absolute_preset(setting) for setting in settings]
+        config = build(cls, settled)
+        for setting in settled:
+            _check_meaning(setting)
+        _check_simulator(config, settled)
+        return config
+
+
+class KeyDescription(NamedTuple):
+    """What the documentation says of one key."""
+
+    key: str
+    allowed: str
+    default: object
+    sentence: str
+
+
+def describe_keys() -> list[KeyDescription]:
+    """Return every key with the words for its values, its default and its meaning, in order; sections come first."""
+    described = []
+    for section, struct in sections_of(RunConfig).items():
+        if struct is None:
+            sentence = field_sentences(RunConfig).get(section, "")
+            described.append(KeyDescription(section, "a table", {}, sentence))
+            continue
+        sentences, defaults = field_sentences(struct), struct()
+        described += [
+            KeyDescription(f"{section}.{name}", type_words(kind), getattr(defaults, name), sentences.get(name, ""))
+            for name, kind in field_types(struct).items()
+        ]
+    return described
+
+
+def _with_absolute_preset(setting: Setting) -> Setting:
+    """Return the setting with the path of a provider description made absolute, so that it means the same later."""
+    if setting.key != "provider.preset" or not isinstance(setting.value, str) or not setting.value.endswith(".toml"):
+        return setting
+    return replace(setting, value=str(setting.absolute(Path(setting.value))))
+
+
+def _check_meaning(setting: Setting) -> None:
+    """Raise if a text is of the right type and cannot be what its key means."""
+    if setting.section == "provider" and isinstance(setting.value, str):
+        problem = _provider_problem(setting.name, setting.value)
+        if problem:
+            sentence = field_sentences(Provider).get(setting.name, "")
+            raise ConfigError(f"{setting.place} {problem}", hint=f"{setting.name}: {sentence}")
+
+
+def _provider_problem(name: str, value: str) -> str:
+    match name:
+        case "preset" if value not in PRESETS and not value.endswith(".toml"):
+            path = "the path of a provider description (.toml)"
+            return f"must be {', '.join(map(repr, PRESETS))} or {path}, not {shown(value)}{nearest(value, PRESETS)}"
+        case "model":
+            return model_name_problem(value)
+        case "base_url" | "history_url":
+            return api_url_problem(value)
+        case "api_key_env" if not VARIABLE_NAME.match(value):
+            # The value is not repeated: whoever writes a key here has it in no format that we know.
+            return "must be the name of an environment variable, not a key"
+        case _:
+            return ""
+
+
+def _check_simulator(config: RunConfig, settings: Sequence[Setting]) -> None:
+    """Raise if the simulator has options in a run that does not use it."""
+    if config.provider.preset == "simulator" or not config.simulator:
+        return
+    place = next(setting.place for setting in settings if setting.section == "simulator")
+    raise ConfigError(
+        f"{place} has a meaning only with provider.preset = 'simulator', which is {shown(config.provider.preset)}",
+        hint="remove the options of the simulator, or set provider.preset to 'simulator'",
+    )
+
+
+def api_url_problem(url: str) -> str:
+    """Say what is wrong with the address of an API, or return an empty string; the key will be sent there."""
+    host = _host(url)
+    if not host or not url.startswith(("https://", "http://")) or _UNSAFE.search(url):
+        return f"must be an https URL with a host, not {shown(url)}"
+    if set(url) & set("@?#"):
+        # Not repeated: it may be a password.
+        return "must be an https URL without user, password, '?' or '#'"
+    if url.startswith("http://") and host not in _LOOPBACK:
+        return f"must be an https URL: over http to {host} the key would cross the network in clear text"
+    return ""
+
+
+def _host(url: str) -> str:
+    """Return the host of ``url``, or an empty string for one that no library would take."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return ""
+    return (parts.hostname or "") if port != 0 else ""

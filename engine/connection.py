@@ -1,0 +1,115 @@
+"""Which provider a run talks to: its description, its addresses, its key; for a rehearsal, the embedded simulator.
+
+The preset ``simulator`` without an address starts a simulator inside this process, is never shown a real
+key, and is the one case in which results may come from this machine without being asked.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine.errors import ConfigError
+from engine.provider.api_key import SIMULATOR_KEY, find_api_key
+from engine.provider.description import load_description
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from engine.config import RunConfig
+    from engine.provider.description import ProviderDescription
+
+SIMULATOR = "simulator"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Everything needed to speak to one provider.
+
+    Attributes:
+        description: its models, prices and the lives of its records.
+        base_url: where its API is.
+        history_url: the part before ``/request-history``; empty if it has none.
+        api_key: never to be written anywhere.
+        default_model: the model of job lines that name none.
+        expected_duration_s: how long a job is expected to take before any was seen; None if nobody knows.
+        allow_private_hosts: whether results may come from this machine or its network.
+    """
+
+    description: ProviderDescription
+    base_url: str
+    history_url: str
+    api_key: str
+    default_model: str | None
+    expected_duration_s: float | None
+    allow_private_hosts: bool
+
+    def __repr__(self) -> str:
+        return f"<Connection to {self.description.name} at {self.base_url}>"
+
+
+def describe(config: RunConfig) -> ProviderDescription:
+    """Return the description of the configured provider.
+
+    Raises:
+        ConfigError: there is no such preset, or the description is not right.
+    """
+    return load_description(config.provider.preset)
+
+
+@asynccontextmanager
+async def connect(config: RunConfig, *, journal: Path) -> AsyncIterator[Connection]:
+    """Resolve the configuration into a connection; an embedded simulator lives as long as the block.
+
+    Args:
+        journal: where an embedded simulator remembers its jobs, so that it outlives the engine as a provider would.
+
+    Raises:
+        ConfigError: an address is missing, or an option of the simulator is wrong.
+        AccountError: there is no key.
+    """
+    description = describe(config)
+    simulated = description.name == SIMULATOR
+    async with AsyncExitStack() as stack:
+        base_url = config.provider.base_url or description.base_url
+        history_url = config.provider.history_url or description.history_url
+        expected_s = config.polling.expected_duration_s
+        if simulated and not base_url:
+            base_url, history_url, median_s = await _embed(config, journal, stack)
+            expected_s = expected_s or median_s
+        elif simulated and not history_url:
+            history_url = f"{base_url.rstrip('/')}/inference-request"
+        if not base_url:
+            raise ConfigError("provider.base_url is not set, and the provider's description names none")
+        if simulated and config.provider.api_key_env is None and config.provider.api_key_file is None:
+            api_key = SIMULATOR_KEY
+        else:
+            variable = config.provider.api_key_env or description.api_key_env
+            api_key = find_api_key(variable, config.provider.api_key_file)
+        yield Connection(
+            description=description,
+            base_url=base_url,
+            history_url=history_url,
+            api_key=api_key,
+            default_model=config.provider.model or description.default_model or None,
+            expected_duration_s=expected_s,
+            allow_private_hosts=config.downloads.allow_private_hosts or simulated,
+        )
+
+
+async def _embed(config: RunConfig, journal: Path, stack: AsyncExitStack) -> tuple[str, str, float]:
+    """Start the embedded simulator; return its addresses and the typical duration of its jobs."""
+    from engine.simulator import Scenario, ScenarioError, Simulator  # noqa: PLC0415 (only a rehearsal needs it)
+
+    options = dict(config.simulator)
+    name = options.pop("scenario", "calm")
+    try:
+        scenario = Scenario.load(str(name), options)
+    except ScenarioError as error:
+        raise ConfigError(
+            f"[simulator] {error}", hint="see 'engine simulate --help' for scenarios and their keys"
+        ) from error
+    simulator = await stack.enter_async_context(Simulator(scenario))
+    return simulator.base_url, simulator.history_url, scenario.work.duration_median_s

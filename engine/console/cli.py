@@ -1,0 +1,73 @@
+"""The command ``engine``: its commands, and the one place where an error becomes a message and an exit code.
+
+Commands import what they need when they run, so that ``--help`` is immediate.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from engine import __version__
+from engine.console.messages import say, say_error, say_hint
+from engine.console.run_command import resume, run
+from engine.console.simulate_command import simulate
+from engine.console.status_command import status
+from engine.errors import EngineError, ExitCode, nearest
+
+
+class _Commands(click.Group):
+    """A group that keeps the order of its commands and suggests the nearest one for a mistyped name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in self.commands:
+            raise click.UsageError(f"there is no command {name!r}{nearest(name, self.commands)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "--version", "-V", message="engine %(version)s")
+def engine() -> None:
+    """Run batches of paid media generations: never pay twice, never lose what was paid for.
+
+    \b
+    engine run jobs.jsonl              run a batch, or go on with it
+    engine status jobs.run             how it goes, from another terminal
+    engine run - --run-dir r -o -      a filter: job lines in, result lines out
+    """
+
+
+for _command in (run, resume, status, simulate):
+    engine.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line; the process ends with one of ``ExitCode``."""
+    try:
+        code = engine.main(prog_name="engine", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        say(error.format_message())
+        code = ExitCode.USAGE
+    except click.UsageError as error:
+        say(click.style("error: ", fg="red", bold=True) + error.format_message())
+        if error.ctx is not None:
+            say_hint(f"{error.ctx.command_path} --help")
+        code = ExitCode.USAGE
+    except click.Abort:
+        code = ExitCode.INTERRUPTED
+    except EngineError as error:
+        say_error(error)
+        code = error.exit_code
+    except BrokenPipeError:
+        # The reader of our stdout went away; Python must not complain about it once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.STOPPED
+    sys.exit(int(code or 0))

@@ -1,0 +1,148 @@
+"""Honest progress on stderr: a live panel on a terminal, one plain line every 30 s elsewhere.
+
+Reads the run's tally at a fixed pace, so that progress costs the same at one job a second and at a
+thousand. Never touches stdout, which may be carrying result lines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Self
+
+from engine.console.figures import Figures, duration_words
+from engine.console.messages import harmless, say
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.console import RenderableType
+    from rich.live import Live
+
+    from engine.run import Run
+
+PANEL_INTERVAL_S = 0.5
+LINE_INTERVAL_S = 30.0
+FAILURES_SHOWN_MAX = 3
+NARROW_COLUMNS = 72
+
+
+class Progress:
+    """Shows a run while the block lasts; nothing at all if it is not ``shown``."""
+
+    def __init__(self, run: Run, *, shown: bool) -> None:
+        self._run = run
+        self._shown = shown
+        self._figures = Figures(run.tally)
+        self._task: asyncio.Task[None] | None = None
+        self._live: Live | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._shown:
+            self._task = asyncio.create_task(self._panel() if sys.stderr.isatty() else self._lines(), name="progress")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _lines(self) -> None:
+        while True:
+            await asyncio.sleep(LINE_INTERVAL_S)
+            self._figures.note()
+            say(plain_line(self._figures, self._run.waits_for))
+
+    async def _panel(self) -> None:
+        from rich.console import Console  # noqa: PLC0415 (not needed for plain lines)
+        from rich.live import Live  # noqa: PLC0415
+
+        console = Console(stderr=True)
+        with Live(
+            console=console, auto_refresh=False, transient=False, redirect_stdout=False, redirect_stderr=True
+        ) as live:
+            try:
+                while True:
+                    self._figures.note()
+                    live.update(self._render(console.width), refresh=True)
+                    await asyncio.sleep(PANEL_INTERVAL_S)
+            finally:
+                self._figures.note()
+                live.update(self._render(console.width), refresh=True)
+
+    def _render(self, width: int) -> RenderableType:
+        from rich.table import Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(overflow="fold")
+        for label, text in panel_rows(self._figures, self._run, width=width):
+            table.add_row(label, Text(text))
+        return table
+
+
+def panel_rows(figures: Figures, run: Run, *, width: int) -> list[tuple[str, str]]:
+    """Return the panel's rows as (label, text), without control characters."""
+    tally = figures.tally
+    rows = [
+        (harmless(run.directory.root.name), _bar(figures, width=max(10, min(40, width - 40)))),
+        ("at rest", f"{tally.succeeded} succeeded · {tally.failed} failed · {tally.invalid} invalid"),
+        (
+            "in flight",
+            f"{tally.in_flight} ({tally.submitting} submitting · {tally.generating} generating · "
+            f"{tally.fetching} fetching · {tally.downloading} downloading)",
+        ),
+        ("waiting", f"{tally.pending}" + ("" if tally.input_complete else " so far, the input is still being read")),
+        ("money", f"${tally.spent_usd:,.2f} spent"),
+        (
+            "pace",
+            f"{figures.finished_per_minute:.1f} finished/min · {tally.polls} polls · {tally.throttles} times throttled"
+            if width >= NARROW_COLUMNS
+            else f"{figures.finished_per_minute:.1f} finished/min",
+        ),
+    ]
+    if tally.unknown or tally.held:
+        rows.append(("set aside", f"{tally.unknown} unknown · {tally.held} held"))
+    rows += [
+        ("failed", harmless(f"{id_}: {kind}: {message}")[: max(20, width - 14)])
+        for id_, kind, message in list(tally.recent_failures)[-FAILURES_SHOWN_MAX:]
+    ]
+    if run.waits_for:
+        rows.append(("waits for", harmless(run.waits_for)))
+    return rows
+
+
+def plain_line(figures: Figures, waits_for: str) -> str:
+    """Return the progress as one line without colour or control characters."""
+    tally = figures.tally
+    parts = [
+        f"{tally.decided}/{tally.lines}{'' if tally.input_complete else '+'} at rest",
+        f"{tally.failed + tally.invalid} failed or invalid",
+        f"{tally.in_flight} in flight",
+        f"{tally.pending} waiting",
+        f"${tally.spent_usd:,.2f}",
+        f"{figures.finished_per_minute:.1f}/min",
+        f"eta {_eta(figures)}",
+        harmless(waits_for),
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _bar(figures: Figures, *, width: int) -> str:
+    tally = figures.tally
+    share = tally.decided / tally.lines if tally.lines else 0.0
+    filled = int(share * width)
+    return (
+        f"{'█' * filled}{'░' * (width - filled)} {tally.decided}/{tally.lines}"
+        f"{'' if tally.input_complete else '+'} · {duration_words(figures.elapsed_s)} · eta {_eta(figures)}"
+    )
+
+
+def _eta(figures: Figures) -> str:
+    eta_s = figures.eta_s
+    return "unknown yet" if eta_s is None else duration_words(eta_s)

@@ -1,0 +1,143 @@
+"""``engine run`` and ``engine resume``: options in, one run, exit code out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from engine.config import RunConfig
+
+STDIN_FD = 0
+STDOUT_FD = 1
+DASH = "-"
+
+_CONFIGURATION = (
+    click.option("-c", "--config", "config_path", type=click.Path(path_type=Path), help="Configuration file (TOML)."),
+    click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One key of the configuration; may be repeated."
+    ),
+)
+_RESULTS = (
+    click.option(
+        "-o",
+        "--output",
+        metavar="FILE|-",
+        help="Result lines go here instead of RUN_DIR/results.jsonl; - also prints them.",
+    ),
+    click.option("--ordered", is_flag=True, help="Keep result lines in the order of the input."),
+    click.option("--rebuild-output", is_flag=True, help="Write the output anew from the ledger first."),
+)
+_DISPLAY = (
+    click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors and the last line."),
+    click.option("--no-progress", is_flag=True, help="No live panel and no progress lines."),
+    click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        default="info",
+        show_default=True,
+        help="The least level written to RUN_DIR/run.log.",
+    ),
+)
+
+
+def _options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
+    def apply(command: Any) -> Any:
+        for option in reversed([option for group in groups for option in group]):
+            command = option(command)
+        return command
+
+    return apply
+
+
+@click.command(short_help="Run a batch, or go on with it.")
+@click.argument("input_name", metavar="INPUT|-")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run lives; jobs.jsonl → jobs.run.")
+@click.option("--append", is_flag=True, help="Take in lines that were appended to a finished input.")
+@_options(_CONFIGURATION, _RESULTS, _DISPLAY)
+def run(input_name: str, run_dir: Path | None, *, append: bool, **options: Any) -> int:
+    """Run every job line of INPUT (a JSONL file, or - for stdin), or go on with a run that was stopped.
+
+    The same command on the same input resumes; on a finished batch it does nothing.
+
+    \b
+    engine run jobs.jsonl -c overnight.toml
+    engine run jobs.jsonl --set limits.max_in_flight=50
+    cat jobs.jsonl | engine run - --run-dir night -o - | tee results.jsonl
+    """
+    from engine.config import RunConfig  # noqa: PLC0415
+    from engine.ledger.input_source import PipeSource, open_input  # noqa: PLC0415
+
+    config = RunConfig.load(options.pop("config_path"), options.pop("overrides"))
+    if input_name == DASH:
+        if run_dir is None:
+            raise UsageError("reading from stdin needs a place for the run", hint="add --run-dir DIR")
+        return _conduct(run_dir, config, source=PipeSource(STDIN_FD, "stdin"), accept_appended=append, **options)
+    path = Path(input_name)
+    source = open_input(path)
+    return _conduct(run_dir or default_run_dir(path), config, source=source, accept_appended=append, **options)
+
+
+@click.command(short_help="Go on with a run; needs no input.")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@_options(_CONFIGURATION, _RESULTS, _DISPLAY)
+def resume(run_dir: Path, config_path: Path | None, overrides: tuple[str, ...], **options: Any) -> int:
+    """Go on with the run in RUN_DIR: its jobs and its configuration are in its ledger.
+
+    \b
+    engine resume jobs.run
+    engine resume jobs.run --set limits.submits_per_minute=120
+    """
+    from engine.config import RunConfig  # noqa: PLC0415
+    from engine.ledger.run_dir import RunDir  # noqa: PLC0415
+
+    directory = RunDir(run_dir)
+    directory.must_exist()
+    if config_path is not None:
+        config = RunConfig.load(config_path, overrides)
+    else:
+        config = _recorded_config(directory.ledger, overrides)
+    return _conduct(run_dir, config, source=None, accept_appended=False, **options)
+
+
+def default_run_dir(path: Path) -> Path:
+    """Return where the run of an input lives by default: ``jobs.jsonl`` → ``jobs.run`` beside it."""
+    return path.with_suffix(".run") if path.suffix else path.with_name(path.name + ".run")
+
+
+def _recorded_config(ledger: Path, overrides: tuple[str, ...]) -> RunConfig:
+    import orjson  # noqa: PLC0415
+
+    from engine.config import RunConfig  # noqa: PLC0415
+    from engine.ledger.schema import read_facts  # noqa: PLC0415
+
+    recorded = read_facts(ledger).get("config")
+    if recorded is None:
+        raise UsageError(f"{ledger.parent} was never opened by a run", hint="begin it with: engine run INPUT")
+    return RunConfig.from_mapping(orjson.loads(recorded), overrides)
+
+
+def _conduct(
+    root: Path, config: RunConfig, *, output: str | None, quiet: bool, no_progress: bool, **request: Any
+) -> int:
+    from engine.console.conduct import conduct  # noqa: PLC0415
+    from engine.run import RunRequest  # noqa: PLC0415
+
+    streams = output == DASH
+    return conduct(
+        RunRequest(
+            root=root,
+            config=config,
+            output=Path(output) if output and not streams else None,
+            stream_fd=STDOUT_FD if streams else None,
+            **request,
+        ),
+        quiet=quiet,
+        show_progress=not (quiet or no_progress),
+    )

@@ -1,0 +1,1 @@
+"""What a job is: words, states and records. No I/O here."""

@@ -1,0 +1,208 @@
+"""What a model takes and gives, and what is wrong with a job's parameters before anything is paid.
+
+A model that declares no parameters takes anything. Problems make a job line invalid, warnings do not. Pure
+values: knows nothing of where the declarations come from, and fetches no URL.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from engine.errors import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Kind: TypeAlias = Literal["string", "uri", "integer", "number", "boolean", "array", "object", "any"]
+Output: TypeAlias = Literal["video", "image", "audio", "text"]
+
+MODEL_NAME_CHARS_MAX = 128
+URI_BYTES_MAX = 8 * 1024
+SHOWN_CHARS_MAX = 80
+
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}\Z", re.ASCII)
+# White space and control characters of Unicode, spelled out: as a plain set they cost half of what \s costs.
+_BLANKS = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_URI = re.compile(
+    r"(?i:https?)://"
+    rf"(?:\[[0-9A-Fa-f:.]+\]|[^{_BLANKS}/?#@:\\\[\]]+)(?::[0-9]{{1,5}})?"
+    rf"(?:[/?#][^{_BLANKS}]*)?\Z"
+)
+_UNSAFE = re.compile(f"[{_BLANKS}]")
+
+
+def model_name_problem(name: str) -> str:
+    """Say what is wrong with the name of a model, or return an empty string; the name becomes part of a URL."""
+    # A URL library resolves the segments "", "." and "..": the job would be sent to another address.
+    if _MODEL_NAME.match(name) and not {"", ".", ".."} & set(name.split("/")) and ".." not in name:
+        return ""
+    return (
+        f"must be the name of a model, such as 'kling-2.6': at most {MODEL_NAME_CHARS_MAX} letters, digits,"
+        f" '.', '_', '-' and single '/', not {shown(name)}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter that a model declares.
+
+    Attributes:
+        name: its key in the params of a job.
+        kind: which values it takes.
+        required: whether a job without it is invalid.
+        default: what the provider uses when it is absent; for people, never sent by us.
+        enum: the only values allowed; empty for no such list.
+        minimum: the least number allowed.
+        maximum: the greatest number allowed.
+    """
+
+    name: str
+    kind: Kind = "any"
+    required: bool = False
+    default: Any = None
+    enum: tuple[Any, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
+    def problem(self, value: object) -> str:
+        """Say what is wrong with ``value``, as the end of a sentence that begins with the key, or return ''."""
+        words, check = _KINDS[self.kind]
+        if problem := check(value):
+            return f"must be {words}, but {problem}"
+        if not value and self.required and value in ("", [], {}):
+            return "is empty"
+        if self.enum and not _is_one_of(value, self.enum):
+            guess = nearest(value, [str(word) for word in self.enum]) if isinstance(value, str) else ""
+            return f"must be one of {', '.join(map(shown, self.enum))}, not {shown(value)}{guess}"
+        return "" if self.minimum is None and self.maximum is None else self._range_problem(value)
+
+    def _range_problem(self, value: object) -> str:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return ""
+        if self.minimum is not None and value < self.minimum:
+            return f"must be at least {self.minimum:g}, not {shown(value)}"
+        if self.maximum is not None and value > self.maximum:
+            return f"must be at most {self.maximum:g}, not {shown(value)}"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model of a provider.
+
+    Attributes:
+        name: the last part of the URL that its jobs are submitted to.
+        parameters: what it declares, by name; empty means that nothing is known and anything goes.
+        expected_duration_s: the published average of a job's time.
+        price_usd: the published average of a job's price.
+        output: what it generates.
+    """
+
+    name: str
+    parameters: dict[str, Parameter] = field(default_factory=dict)
+    expected_duration_s: float | None = None
+    price_usd: float | None = None
+    output: Output = "video"
+
+    def problems(self, params: Mapping[str, Any]) -> list[str]:
+        """Return a sentence for each reason why the provider would refuse ``params``."""
+        problems = []
+        for name, parameter in self.parameters.items():
+            if name not in params:
+                if parameter.required:
+                    problems.append(f"params.{name} is missing")
+            elif problem := parameter.problem(params[name]):
+                problems.append(f"params.{name} {problem}")
+        return problems
+
+    def warnings(self, params: Mapping[str, Any]) -> list[str]:
+        """Return a sentence for each parameter that the model does not declare; it is sent all the same."""
+        if params.keys() <= self.parameters.keys() or not self.parameters:
+            return []
+        return [
+            f"model {self.name} declares no parameter {shown(name)}{nearest(name, self.parameters)}"
+            for name in params
+            if name not in self.parameters
+        ]
+
+
+def unknown_model_warning(name: str, catalogue: Mapping[str, Model]) -> str:
+    """Return the sentence for a model that the catalogue does not hold; anything goes with it."""
+    return f"model {name} is not in the catalogue, its parameters are not checked{nearest(name, catalogue)}"
+
+
+def uri_problem(value: object) -> str:
+    """Say what is wrong with ``value`` as the address of an input, or return an empty string."""
+    if not isinstance(value, str):
+        return f"is {_json_type(value)}"
+    if _URI.match(value) and len(value) <= URI_BYTES_MAX and (value.isascii() or len(value.encode()) <= URI_BYTES_MAX):
+        return ""
+    return _uri_explanation(value)
+
+
+def _uri_explanation(value: str) -> str:
+    if not value:
+        return "is empty"
+    if len(value.encode(errors="replace")) > URI_BYTES_MAX:
+        return f"is longer than {URI_BYTES_MAX:,} bytes"
+    if _UNSAFE.search(value):
+        return f"has white space or a control character in it: {shown(value)}"
+    scheme, separator, rest = value.partition("://")
+    if not separator or scheme.lower() not in {"http", "https"}:
+        return f"is {shown(value)}"
+    if "@" in re.split(r"[/?#]", rest, maxsplit=1)[0]:
+        return "has a user name or password in it"
+    return f"has no valid host: {shown(value)}"
+
+
+def shown(value: object) -> str:
+    """Return ``value`` as it may stand in a message: short, on one line, everything unprintable escaped."""
+    text = ascii(value)
+    return text if len(text) <= SHOWN_CHARS_MAX else text[: SHOWN_CHARS_MAX - 1] + "…"
+
+
+def _is_one_of(value: object, allowed: tuple[Any, ...]) -> bool:
+    """Compare as JSON does, where true is not 1."""
+    return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in allowed)
+
+
+_JSON_TYPES: dict[type, str] = {
+    type(None): "null",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+}
+
+
+def _json_type(value: object) -> str:
+    return _JSON_TYPES.get(type(value), type(value).__name__)
+
+
+def _of_type(*types: type) -> Callable[[object], str]:
+    # By identity of the type, because a bool is an int to isinstance.
+    return lambda value: "" if type(value) in types else f"is {_json_type(value)}"
+
+
+def _integer_problem(value: object) -> str:
+    # JSON does not tell 5 from 5.0, and many writers spell every number as a float.
+    if type(value) is int or (type(value) is float and value.is_integer()):
+        return ""
+    return f"is {shown(value)}" if isinstance(value, float) else f"is {_json_type(value)}"
+
+
+_KINDS: dict[str, tuple[str, Callable[[object], str]]] = {
+    "string": ("a string", _of_type(str)),
+    "uri": ("an http or https URL", uri_problem),
+    "integer": ("a whole number", _integer_problem),
+    "number": ("a number", _of_type(int, float)),
+    "boolean": ("true or false", _of_type(bool)),
+    "array": ("an array", _of_type(list)),
+    "object": ("an object", _of_type(dict)),
+    "any": ("any value", lambda _value: ""),
+}
+"""The words for each kind of parameter, and the function that says what is wrong with a value."""

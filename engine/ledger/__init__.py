@@ -1,0 +1,1 @@
+"""The disk: what stays. Knows nothing of the network."""

@@ -1,0 +1,184 @@
+"""One writer thread that turns many small changes into few durable commits.
+
+Callers hand in a change (a function of the connection) and await its durability. The thread takes whatever
+has gathered while the last commit was being synced, runs it as one transaction, and wakes all callers at
+once: the busier the engine, the larger the groups. A change that refuses itself (raises ``RefusedChange``
+before it writes) fails alone; any other error undoes the whole group and ends the ledger's life.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from engine.errors import LedgerError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Change = Callable[[sqlite3.Connection], Any]
+
+T = TypeVar("T")
+GROUP_CHANGES_MAX = 2_000
+
+
+class RefusedChange(Exception):  # noqa: N818 (a refusal, not an error of the ledger)
+    """A change found, before writing anything, that it must not be made."""
+
+
+class Committer(Protocol):
+    """Runs changes durably, in the order they were handed in."""
+
+    def commit(self, change: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Hand in a change; the future resolves to its return value once it is durable."""
+        ...
+
+    def close(self) -> None:
+        """Finish everything handed in, then close the connection. Blocks."""
+        ...
+
+
+class GroupCommitter:
+    """The committer of a real run: a thread that owns the connection."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._loop = asyncio.get_running_loop()
+        self._inbox: queue.SimpleQueue[tuple[Change, asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._broken: StorageError | None = None
+        self._thread = threading.Thread(target=self._work, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    def commit(self, change: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Hand in a change; see ``Committer.commit``."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._inbox.put((change, future))
+        return future
+
+    def close(self) -> None:
+        """Finish everything handed in, then close the connection."""
+        self._inbox.put(None)
+        self._thread.join()
+        self._db.close()
+
+    def _work(self) -> None:
+        while (group := self._gather()) is not None:
+            outcomes = self._refuse(group) if self._broken else self._run(group)
+            try:
+                self._loop.call_soon_threadsafe(_resolve, outcomes)
+            except RuntimeError:
+                # The loop was closed by a hard stop. What is committed is committed; nobody waits for it.
+                continue
+
+    def _gather(self) -> list[tuple[Change, asyncio.Future[Any]]] | None:
+        """Wait for the first change, then take all that has gathered behind it; None at the end."""
+        first = self._inbox.get()
+        if first is None:
+            return None
+        group = [first]
+        while len(group) < GROUP_CHANGES_MAX:
+            try:
+                following = self._inbox.get_nowait()
+            except queue.Empty:
+                break
+            if following is None:
+                self._inbox.put(None)
+                break
+            group.append(following)
+        return group
+
+    def _run(self, group: list[tuple[Change, asyncio.Future[Any]]]) -> list[tuple[asyncio.Future[Any], Any, bool]]:
+        try:
+            return run_group(self._db, group)
+        except StorageError as error:
+            self._broken = error
+            return self._refuse(group)
+
+    def _refuse(self, group: list[tuple[Change, asyncio.Future[Any]]]) -> list[tuple[asyncio.Future[Any], Any, bool]]:
+        return [(future, self._broken, False) for _, future in group]
+
+
+class InlineCommitter:
+    """The committer of a simulated run: no thread, so that a virtual clock decides what happens when."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._loop = asyncio.get_running_loop()
+        self._group: list[tuple[Change, asyncio.Future[Any]]] = []
+
+    def commit(self, change: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Hand in a change; it runs with all others of this turn of the loop."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        if not self._group:
+            self._loop.call_soon(self._flush)
+        self._group.append((change, future))
+        return future
+
+    def close(self) -> None:
+        """Finish everything handed in, then close the connection."""
+        self._flush()
+        self._db.close()
+
+    def _flush(self) -> None:
+        group, self._group = self._group, []
+        if group:
+            _resolve(run_group(self._db, group))
+
+
+def run_group(
+    db: sqlite3.Connection, group: list[tuple[Change, asyncio.Future[Any]]]
+) -> list[tuple[asyncio.Future[Any], Any, bool]]:
+    """Run changes as one transaction; return (future, value or exception, whether it went well) for each.
+
+    Raises:
+        StorageError: the disk or the database failed; nothing of the group is recorded.
+    """
+    outcomes: list[tuple[asyncio.Future[Any], Any, bool]] = []
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        for change, future in group:
+            try:
+                outcomes.append((future, change(db), True))
+            except RefusedChange as refusal:
+                outcomes.append((future, refusal, False))
+        db.execute("COMMIT")
+    except sqlite3.Error as error:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise storage_error(error) from error
+    except BaseException as error:
+        # A defect in a change: its group is undone, and the run must not go on with half a memory.
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise LedgerError(f"the ledger refused a change ({type(error).__name__}: {error})") from error
+    return outcomes
+
+
+def storage_error(error: sqlite3.Error) -> StorageError:
+    """Translate what SQLite says into what happened and what to do."""
+    text = str(error)
+    if "full" in text:
+        return StorageError(
+            "the disk is full: the ledger cannot record what happens",
+            hint="free some space, then run the same command again; nothing that was recorded is lost",
+        )
+    if "readonly" in text or "read-only" in text:
+        return StorageError("the ledger has become read-only", hint="check how its disk is mounted, then run again")
+    if "malformed" in text or "not a database" in text:
+        return LedgerError(f"the ledger is damaged ({text})", hint="restore run.db and run.db-wal from a backup")
+    return StorageError(
+        f"the ledger could not be written ({text})", hint="check the disk, then run the same command again"
+    )
+
+
+def _resolve(outcomes: list[tuple[asyncio.Future[Any], Any, bool]]) -> None:
+    for future, value, went_well in outcomes:
+        if future.done():
+            continue  # its caller was cancelled; the change is durable all the same
+        if went_well:
+            future.set_result(value)
+        else:
+            future.set_exception(value)

@@ -1,0 +1,397 @@
+"""The ledger: what every job is, was and cost. The truth of a run.
+
+Each method is one change that is durable when its await returns; whoever acts outside acts after that.
+Every change of state goes through ``_move``, which lets SQLite itself refuse what ``job/states.py`` does
+not allow. Knows nothing of HTTP, and nothing of why a change is made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from engine.job.flight import Flight
+from engine.job.job import occurrence_id
+from engine.job.records import JobError, StoredFile, decode_json, encode_json
+from engine.job.states import BIRTH, TRANSITIONS, State, origins_of
+from engine.ledger.group_commit import GroupCommitter, RefusedChange
+from engine.ledger.schema import open_for_writing
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from engine.ledger.group_commit import Committer
+    from engine.provider.protocol import Metrics
+
+
+class InputRow(NamedTuple):
+    """One line of the input on its way into the ledger.
+
+    An id that was not given is derived from the content; its repeats are numbered when they are inserted. With
+    an ``error`` the line is invalid: the other columns hold what could still be read of it.
+    """
+
+    line: int
+    id: str | None
+    id_given: bool
+    model: str | None
+    params: bytes | None
+    metadata: bytes | None
+    body_sha256: bytes | None
+    error: JobError | None
+
+
+class SpoolMark(NamedTuple):
+    """How far the input has been read: everything up to here is in the ledger."""
+
+    bytes: int
+    sha256: str
+    lines: int
+    ends_in_newline: bool
+    complete: bool
+
+
+class Spooled(NamedTuple):
+    """What became of a block of input rows."""
+
+    pending: int
+    invalid: int
+
+
+class OutputMark(NamedTuple):
+    """How far the output file is ours: ``bytes`` long, in ``lines`` lines, the last ``tail_bytes`` hashing as said."""
+
+    path: str
+    bytes: int
+    lines: int
+    tail_bytes: int
+    tail_sha256: str
+
+
+class Ledger:
+    """The ledger of one run, open for writing by this process."""
+
+    def __init__(self, committer: Committer) -> None:
+        self._committer = committer
+
+    @classmethod
+    def open(cls, path: Path) -> Ledger:
+        """Open or create the ledger at ``path``; needs a running event loop, and the run directory's lock.
+
+        Raises:
+            LedgerError: what is there is damaged, foreign or newer.
+        """
+        return cls(GroupCommitter(open_for_writing(path)))
+
+    def close(self) -> None:
+        """Make everything durable that was handed in, and close. Blocks."""
+        self._committer.close()
+
+    async def read(self, query: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Run a short query between two commits; it sees everything that is durable."""
+        return await self._committer.commit(query)
+
+    # --- facts about the run ----------------------------------------------------------------------
+
+    async def note(self, **facts: str | float | None) -> None:
+        """Record facts about the run under their names."""
+
+        def change(db: sqlite3.Connection) -> None:
+            _note(db, facts)
+
+        await self._committer.commit(change)
+
+    async def facts(self) -> dict[str, Any]:
+        """Return all facts about the run by name."""
+        return dict(await self.read(lambda db: db.execute("SELECT key, value FROM meta").fetchall()))
+
+    # --- the input --------------------------------------------------------------------------------
+
+    async def add_lines(self, rows: Sequence[InputRow], mark: SpoolMark) -> Spooled:
+        """Take a block of input lines in, with the mark up to which the input is read; all or nothing."""
+
+        def change(db: sqlite3.Connection) -> Spooled:
+            (first,) = db.execute("SELECT coalesce(max(job), -1) + 1 FROM input").fetchone()
+            states = [_insert(db, first + offset, row) for offset, row in enumerate(rows)]
+            _note(db, {f"input_{name}": value for name, value in mark._asdict().items()})
+            return Spooled(states.count(State.PENDING), states.count(State.INVALID))
+
+        return await self._committer.commit(change)
+
+    async def pending_after(self, job: int, limit: int) -> list[Flight]:
+        """Return the next jobs that wait to be submitted, in input order, beginning behind ``job``."""
+        found: list[Flight] = await self.read(
+            lambda db: [
+                Flight(number, id_, model, attempts, params)
+                for number, id_, model, attempts, params in db.execute(
+                    "SELECT job, id, model, attempts, params FROM job JOIN input USING (job)"
+                    " WHERE state = 'pending' AND job > ? ORDER BY job LIMIT ?",
+                    (job, limit),
+                )
+            ]
+        )
+        return found
+
+    # --- the life of a job ------------------------------------------------------------------------
+
+    async def intend(self, job: int, attempt: int, *, utc: float) -> None:
+        """PENDING → SUBMITTING: from the moment this returns, the provider may be asked."""
+
+        def change(db: sqlite3.Connection) -> None:
+            _move(db, job, State.SUBMITTING)
+            db.execute(
+                "INSERT OR REPLACE INTO attempt (job, attempt, intent_utc) VALUES (?, ?, ?)", (job, attempt, utc)
+            )
+            _note(db, {"last_intent_utc": utc})
+
+        await self._committer.commit(change)
+
+    async def accepted(self, job: int, attempt: int, request_id: str, *, utc: float) -> None:
+        """SUBMITTING or UNKNOWN → SUBMITTED: the provider has it under ``request_id``.
+
+        Raises:
+            RefusedChange: another job already owns that request id.
+        """
+
+        def change(db: sqlite3.Connection) -> None:
+            owner = db.execute("SELECT job FROM attempt WHERE request_id = ?", (request_id,)).fetchone()
+            if owner is not None:
+                raise RefusedChange(f"request id {request_id} already belongs to job number {owner[0]}")
+            _move(db, job, State.SUBMITTED, attempts=attempt)
+            db.execute(
+                "UPDATE attempt SET request_id = ?, submitted_utc = ?, error = NULL WHERE job = ? AND attempt = ?",
+                (request_id, utc, job, attempt),
+            )
+
+        await self._committer.commit(change)
+
+    async def withdrawn(self, job: int, attempt: int, *, spent: bool, error: JobError | None = None) -> None:
+        """SUBMITTING → PENDING: the provider certainly did not take it; ``spent`` counts it as an attempt."""
+
+        def change(db: sqlite3.Connection) -> None:
+            _move(db, job, State.PENDING, attempts=attempt if spent else attempt - 1)
+            if spent:
+                _set_attempt_error(db, job, attempt, error)
+            else:
+                db.execute("DELETE FROM attempt WHERE job = ? AND attempt = ?", (job, attempt))
+
+        await self._committer.commit(change)
+
+    async def unknown(self, job: int, attempt: int, error: JobError) -> None:
+        """SUBMITTING or SUBMITTED → UNKNOWN: the provider may have it, and may charge for it."""
+
+        def change(db: sqlite3.Connection) -> None:
+            _move(db, job, State.UNKNOWN, attempts=attempt)
+            _set_attempt_error(db, job, attempt, error)
+
+        await self._committer.commit(change)
+
+    async def ready(
+        self, flight: Flight, *, metrics: Metrics, output: Any, media: dict[str, Any], lag_s: float
+    ) -> None:
+        """SUBMITTED or READY → READY: the result is recorded, its files are still to be fetched."""
+
+        def change(db: sqlite3.Connection) -> None:
+            _move(db, flight.job, State.READY)
+            db.execute(
+                "UPDATE attempt SET completed_utc = ?, cost_usd = coalesce(?, cost_usd), queue_s = ?, inference_s = ?,"
+                " lag_s = ?, polls = ?, output = ?, media = ? WHERE job = ? AND attempt = ?",
+                (
+                    flight.completed_utc,
+                    metrics.cost_usd,
+                    metrics.queue_s,
+                    metrics.inference_s,
+                    lag_s,
+                    flight.polls,
+                    encode_json(output),
+                    encode_json(media),
+                    flight.job,
+                    flight.attempts,
+                ),
+            )
+
+        await self._committer.commit(change)
+
+    async def stored(self, job: int, attempt: int, files: Sequence[StoredFile], *, utc: float) -> None:
+        """READY → STORED: every file is complete, verified and durable under its final name."""
+
+        def change(db: sqlite3.Connection) -> None:
+            _move(db, job, State.STORED, status="succeeded")
+            db.execute("UPDATE attempt SET stored_utc = ? WHERE job = ? AND attempt = ?", (utc, job, attempt))
+            db.execute("DELETE FROM file WHERE job = ?", (job,))
+            db.executemany(
+                "INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (job, position, f.path, f.url, f.bytes, bytes.fromhex(f.sha256), f.content_type, " ".join(f.checks))
+                    for position, f in enumerate(files)
+                ],
+            )
+
+        await self._committer.commit(change)
+
+    async def failed(self, job: int, attempt: int, error: JobError) -> None:
+        """Any state on its way → FAILED: the outcome is final; ``attempt`` 0 means that nothing was submitted."""
+
+        def change(db: sqlite3.Connection) -> None:
+            _move(db, job, State.FAILED, attempts=attempt, status="failed", error=encode_json(error))
+            _set_attempt_error(db, job, attempt, error)
+
+        await self._committer.commit(change)
+
+    async def held(self, job: int, error: JobError) -> None:
+        """Any state on its way → HELD: set aside until a person decides."""
+
+        def change(db: sqlite3.Connection) -> None:
+            _move(db, job, State.HELD, error=encode_json(error))
+
+        await self._committer.commit(change)
+
+    # --- the output -------------------------------------------------------------------------------
+
+    async def reserve_seq(self, jobs: Iterable[tuple[int, int]]) -> None:
+        """Give jobs their places in the output before anything is written to a stream that cannot be cut."""
+
+        def change(db: sqlite3.Connection) -> None:
+            db.executemany("UPDATE job SET seq = ? WHERE job = ?", [(seq, job) for job, seq in jobs])
+
+        await self._committer.commit(change)
+
+    async def written(self, jobs: Iterable[tuple[int, int]], mark: OutputMark) -> None:
+        """STORED, FAILED or INVALID → DONE for (job, seq) pairs, with the mark up to which the output is ours."""
+
+        def change(db: sqlite3.Connection) -> None:
+            for job, seq in jobs:
+                _move(db, job, State.DONE, seq=seq)
+            _note(db, {f"output_{name}": value for name, value in mark._asdict().items()})
+
+        await self._committer.commit(change)
+
+    # --- after a restart --------------------------------------------------------------------------
+
+    async def recover(self) -> int:
+        """Sort what a crash or a defect left: no intent without an answer is ever submitted again blindly.
+
+        Intents become UNKNOWN. A job that was held goes on from where its last attempt got to. Returns how
+        many became UNKNOWN.
+        """
+        error = JobError(
+            kind="unknown_outcome",
+            message="the engine ended between the intent to submit and the provider's answer",
+            paid=True,
+        )
+
+        def change(db: sqlite3.Connection) -> int:
+            unanswered = db.execute(_UNANSWERED).fetchall()
+            for job, attempt in unanswered:
+                _move(db, job, State.UNKNOWN, attempts=attempt, error=None)
+                _set_attempt_error(db, job, attempt, error)
+            for job, request_id, media in db.execute(_HELD).fetchall():
+                after = State.PENDING if request_id is None else State.SUBMITTED if media is None else State.READY
+                _move(db, job, after, error=None)
+            return len(unanswered)
+
+        return await self._committer.commit(change)
+
+    async def under_way(self, state: State) -> list[Flight]:
+        """Return every job that is SUBMITTED or READY, oldest submission first."""
+        found: list[Flight] = await self.read(lambda db: [_flight(row) for row in db.execute(_UNDER_WAY, (state,))])
+        return found
+
+    async def counts(self) -> dict[str, int]:
+        """Count jobs by where they are; see ``count_jobs``."""
+        counts: dict[str, int] = await self.read(count_jobs)
+        return counts
+
+
+def count_jobs(db: sqlite3.Connection) -> dict[str, int]:
+    """Count jobs by their status once the outcome is decided, else by their state."""
+    return dict(db.execute("SELECT coalesce(status, state) AS place, count(*) FROM job GROUP BY place").fetchall())
+
+
+_UNANSWERED = (
+    "SELECT job, attempt FROM job JOIN attempt USING (job)"
+    " WHERE state IN ('submitting', 'held') AND attempt.attempt = job.attempts + 1"
+)
+_HELD = (
+    "SELECT job, request_id, media FROM job LEFT JOIN attempt USING (job)"
+    " WHERE state = 'held' AND (attempt.attempt IS NULL OR attempt.attempt = job.attempts)"
+)
+_UNDER_WAY = (
+    "SELECT job, id, model, attempts, params, request_id, submitted_utc, completed_utc, polls, media"
+    " FROM job JOIN input USING (job) JOIN attempt USING (job)"
+    " WHERE state = ? AND attempt.attempt = job.attempts ORDER BY submitted_utc"
+)
+
+
+def _flight(row: tuple[Any, ...]) -> Flight:
+    job, id_, model, attempts, params, request_id, submitted_utc, completed_utc, polls, media = row
+    return Flight(
+        job,
+        id_,
+        model,
+        attempts,
+        params,
+        request_id=request_id,
+        submitted_utc=submitted_utc,
+        completed_utc=completed_utc or 0.0,
+        polls=polls,
+        media=None if media is None else decode_json(media),
+    )
+
+
+def _quoted(states: Iterable[State]) -> str:
+    return ", ".join(f"'{state}'" for state in sorted(states))
+
+
+_ORIGINS = {state: _quoted(origins_of(state)) for state in TRANSITIONS}
+
+
+def _move(db: sqlite3.Connection, job: int, after: State, **columns: Any) -> None:
+    """Change a job's state if the table of transitions allows it, and other columns of its row with it."""
+    assignments = "".join(f", {name} = ?" for name in columns)
+    moved = db.execute(
+        f"UPDATE job SET state = ?{assignments} WHERE job = ? AND state IN ({_ORIGINS[after]})",  # noqa: S608 (our own names)
+        (after, *columns.values(), job),
+    ).rowcount
+    if moved != 1:
+        found = db.execute("SELECT state FROM job WHERE job = ?", (job,)).fetchone()
+        raise RefusedChange(f"job number {job} is {found and found[0]} and may not become {after}")
+
+
+def _insert(db: sqlite3.Connection, job: int, row: InputRow) -> State:
+    """Insert one line; a job whose id is taken becomes an invalid line."""
+    error, id_, occurrence = row.error, row.id, 0
+    if error is None and not row.id_given:
+        assert id_ is not None
+        (occurrence,) = db.execute(
+            "SELECT coalesce(max(occurrence), 0) + 1 FROM input WHERE valid = 1 AND body_sha256 = ?", (row.body_sha256,)
+        ).fetchone()
+        id_ = occurrence_id(id_, occurrence)
+    if error is None:
+        taken = db.execute("SELECT line FROM input WHERE valid = 1 AND id = ?", (id_,)).fetchone()
+        if taken is not None:
+            error = JobError(kind="duplicate_id", message=f"id {id_!r} was already given on line {taken[0]}")
+    state = State.PENDING if error is None else State.INVALID
+    assert state in BIRTH
+    db.execute(
+        "INSERT INTO input (job, line, id, valid, model, params, metadata, body_sha256, occurrence)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (job, row.line, id_, error is None, row.model, row.params, row.metadata, row.body_sha256, occurrence),
+    )
+    db.execute(
+        "INSERT INTO job (job, state, status, error) VALUES (?, ?, ?, ?)",
+        (job, state, None if error is None else "invalid", None if error is None else encode_json(error)),
+    )
+    return state
+
+
+def _set_attempt_error(db: sqlite3.Connection, job: int, attempt: int, error: JobError | None) -> None:
+    db.execute(
+        "UPDATE attempt SET error = ? WHERE job = ? AND attempt = ?",
+        (None if error is None else encode_json(error), job, attempt),
+    )
+
+
+def _note(db: sqlite3.Connection, facts: dict[str, Any]) -> None:
+    db.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", list(facts.items()))

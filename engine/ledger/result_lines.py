@@ -1,0 +1,100 @@
+"""Turn the ledger's rows of jobs whose outcome is decided into result lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from engine.clock import iso_utc
+from engine.job.records import JobError, ResultLine, StoredFile, Timings, decode_json
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+_COLUMNS = (
+    "SELECT job.job, line, id, status, model, metadata, attempts, seq, job.error, request_id, submitted_utc,"
+    " completed_utc, stored_utc, cost_usd, queue_s, inference_s, lag_s, output"
+    " FROM job JOIN input USING (job) LEFT JOIN attempt ON attempt.job = job.job AND attempt.attempt = job.attempts"
+)
+
+
+def unwritten_jobs(db: sqlite3.Connection, *, limit: int) -> list[int]:
+    """Return up to ``limit`` jobs whose outcome is decided and whose line is owed; those with a place first."""
+    return [
+        job
+        for (job,) in db.execute(
+            "SELECT job FROM job WHERE state IN ('stored', 'failed', 'invalid') ORDER BY seq IS NULL, seq, job LIMIT ?",
+            (limit,),
+        )
+    ]
+
+
+def unwritten_run(db: sqlite3.Connection, *, first: int, limit: int) -> list[int]:
+    """Return the unbroken run of decided jobs that begins at job ``first``: what input order allows to write."""
+    jobs: list[int] = []
+    rows = db.execute("SELECT job, state FROM job WHERE job >= ? ORDER BY job LIMIT ?", (first, limit))
+    for job, state in rows:
+        if state not in {"stored", "failed", "invalid"}:
+            break
+        jobs.append(job)
+    return jobs
+
+
+def load_results(db: sqlite3.Connection, jobs: Sequence[int], *, first_seq: int) -> list[tuple[int, ResultLine]]:
+    """Return (job, result line) for ``jobs``, in their order; a line without a place yet is numbered on."""
+    found: list[tuple[int, ResultLine]] = []
+    for job in jobs:
+        row = db.execute(f"{_COLUMNS} WHERE job.job = ?", (job,)).fetchone()
+        found.append((job, _result(db, row, default_seq=first_seq + len(found))))
+    return found
+
+
+def load_written(db: sqlite3.Connection, *, first_seq: int, limit: int) -> list[ResultLine]:
+    """Return up to ``limit`` lines that were written, from ``first_seq`` on: what a rebuilt output is made of."""
+    rows = db.execute(
+        f"{_COLUMNS} WHERE state = 'done' AND seq >= ? ORDER BY seq LIMIT ?", (first_seq, limit)
+    ).fetchall()
+    return [_result(db, row, default_seq=-1) for row in rows]
+
+
+def _result(db: sqlite3.Connection, row: tuple[Any, ...], *, default_seq: int) -> ResultLine:
+    (job, line, id_, status, model, metadata, attempts, seq, error, request_id, submitted_utc) = row[:11]
+    (completed_utc, stored_utc, cost_usd, queue_s, inference_s, lag_s, output) = row[11:]
+    return ResultLine(
+        id=id_,
+        line=line,
+        seq=default_seq if seq is None else seq,
+        status=status,
+        model=model,
+        request_id=request_id,
+        output=None if output is None else decode_json(output),
+        files=_files(db, job) if status == "succeeded" else (),
+        error=None if error is None else msgspec.json.decode(error, type=JobError),
+        cost_usd=cost_usd,
+        attempts=attempts,
+        timings=Timings(
+            submitted_utc=_iso(submitted_utc),
+            completed_utc=_iso(completed_utc),
+            stored_utc=_iso(stored_utc),
+            queue_s=queue_s,
+            inference_s=inference_s,
+            lag_s=lag_s,
+        ),
+        metadata=None if metadata is None else decode_json(metadata),
+    )
+
+
+def _files(db: sqlite3.Connection, job: int) -> tuple[StoredFile, ...]:
+    rows = db.execute(
+        "SELECT path, url, bytes, sha256, content_type, checks FROM file WHERE job = ? ORDER BY position", (job,)
+    )
+    return tuple(
+        StoredFile(path=path, url=url, bytes=size, sha256=digest.hex(), content_type=kind, checks=tuple(checks.split()))
+        for path, url, size, digest, kind, checks in rows
+    )
+
+
+def _iso(epoch_s: float | None) -> str | None:
+    return None if epoch_s is None else iso_utc(epoch_s)

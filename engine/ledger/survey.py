@@ -1,0 +1,123 @@
+"""What the ledger says of a run as a whole: counts, money, time. Works beside the process that writes.
+
+Used for the progress at start, for ``status`` and for the summary, so that all three agree. Reads only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from engine.job.states import State
+from engine.ledger.ledger import count_jobs
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping
+
+
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
+    """A group of jobs that failed, or lines that are invalid, for one kind of reason."""
+
+    status: str
+    kind: str
+    jobs: int
+    example_id: str | None
+    example_line: int
+    example_message: str
+
+
+class Survey(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a run; FORMATS.md describes each field. Counts of jobs add up to ``lines``.
+
+    Attributes:
+        lines: job lines read (blank lines are none).
+        input_complete: whether the input was read to its end.
+        remaining: jobs still waiting to be submitted.
+        in_flight: submitted and not yet at rest.
+        unknown, held: set aside; see the states of a job.
+        succeeded, failed, invalid: outcomes that are decided.
+        written: result lines in the output.
+        submissions: submissions that the provider accepted.
+        spent_usd: what the provider said it charged.
+        at_risk_usd: what the unknown outcomes may have cost, at the price known; None if no price is known.
+        media_bytes: size of all files.
+        oldest_in_flight_utc: when the oldest request in flight was submitted, epoch seconds.
+        begun_utc, ended_utc: when the run was created, and when the last process ended, epoch seconds.
+        causes: why jobs failed and lines are invalid, most frequent first.
+    """
+
+    lines: int
+    input_complete: bool
+    remaining: int
+    in_flight: int
+    unknown: int
+    held: int
+    succeeded: int
+    failed: int
+    invalid: int
+    written: int
+    submissions: int
+    spent_usd: float
+    at_risk_usd: float | None
+    media_bytes: int
+    oldest_in_flight_utc: float | None
+    begun_utc: float | None
+    ended_utc: float | None
+    model: str | None
+    input: str | None
+    output: str | None
+    causes: tuple[Cause, ...]
+
+
+def survey(db: sqlite3.Connection) -> Survey:
+    """Read the whole survey; one pass over the small tables."""
+    facts: dict[str, Any] = dict(db.execute("SELECT key, value FROM meta").fetchall())
+    counts = count_jobs(db)
+    submissions, spent_usd = db.execute("SELECT count(request_id), coalesce(sum(cost_usd), 0) FROM attempt").fetchone()
+    (media_bytes,) = db.execute("SELECT coalesce(sum(bytes), 0) FROM file").fetchone()
+    (oldest,) = db.execute(
+        "SELECT min(submitted_utc) FROM job JOIN attempt USING (job)"
+        " WHERE state IN ('submitted', 'ready') AND attempt.attempt = job.attempts"
+    ).fetchone()
+    return Survey(
+        lines=sum(counts.values()),
+        input_complete=bool(facts.get("input_complete", 0)),
+        remaining=counts.get(State.PENDING, 0),
+        in_flight=sum(counts.get(state, 0) for state in (State.SUBMITTING, State.SUBMITTED, State.READY)),
+        unknown=counts.get(State.UNKNOWN, 0),
+        held=counts.get(State.HELD, 0),
+        succeeded=counts.get("succeeded", 0),
+        failed=counts.get("failed", 0),
+        invalid=counts.get("invalid", 0),
+        written=int(facts.get("output_lines", 0)),
+        submissions=submissions,
+        spent_usd=round(spent_usd, 6),
+        at_risk_usd=_at_risk_usd(counts.get(State.UNKNOWN, 0), facts),
+        media_bytes=media_bytes,
+        oldest_in_flight_utc=oldest,
+        begun_utc=facts.get("created_utc"),
+        ended_utc=facts.get("ended_utc"),
+        model=facts.get("model"),
+        input=facts.get("input_name"),
+        output=facts.get("output_path"),
+        causes=_causes(db),
+    )
+
+
+def _at_risk_usd(unknown: int, facts: Mapping[str, Any]) -> float | None:
+    price_usd = facts.get("price_usd")
+    return None if price_usd is None else round(unknown * float(price_usd), 6)
+
+
+def _causes(db: sqlite3.Connection) -> tuple[Cause, ...]:
+    rows = db.execute(
+        "SELECT status, error ->> 'kind' AS kind, count(*), min(job.job), id, line, error ->> 'message'"
+        " FROM job JOIN input USING (job) WHERE status IN ('failed', 'invalid')"
+        " GROUP BY status, kind ORDER BY count(*) DESC, kind"
+    )
+    return tuple(
+        Cause(status=status, kind=kind, jobs=jobs, example_id=id_, example_line=line, example_message=message)
+        for status, kind, jobs, _, id_, line, message in rows
+    )

@@ -1,0 +1,1 @@
+"""Network to disk: a URL becomes a verified file."""

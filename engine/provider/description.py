@@ -1,0 +1,168 @@
+"""What is known of a provider without asking it: addresses, lives of its records, its models and their prices.
+
+A description is a TOML file: one of ``presets/`` or the user's own. Unknown keys are refused, as in the
+configuration. Knows nothing of HTTP, and holds the name of the variable with the key, never the key.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from engine.config import VARIABLE_NAME, api_url_problem
+from engine.errors import ConfigError, nearest
+from engine.job.model import Kind, Model, Output, Parameter, model_name_problem
+from engine.toml_tables import checked_value, field_types, read_toml, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=315_360_000)]
+Usd: TypeAlias = Annotated[float, Meta(ge=0, le=1_000_000)]
+Bound: TypeAlias = Annotated[float, Meta(ge=-(2**53), le=2**53)]
+
+
+class ProviderDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a provider without asking it.
+
+    Attributes:
+        name: as people call it.
+        base_url: what every API address begins with; empty for the simulator, until the run that starts it knows.
+        history_url: the part before /request-history; empty where there is no history to settle unknowns with.
+        upload_url: where local files can be uploaded to; empty where that is not possible.
+        api_key_env: the environment variable that holds the key.
+        api_key_pattern: what a key looks like, as a regular expression for its whole length; empty for any.
+        default_model: the model of jobs that name none; empty for no such model.
+        record_life_s: how long status and result can be asked for after the submission.
+        output_life_s: how long the files of a result can be downloaded.
+        models: the catalogue, by name; other models can be used, but nothing is known of them.
+    """
+
+    name: str
+    base_url: str
+    history_url: str = ""
+    upload_url: str = ""
+    api_key_env: str
+    api_key_pattern: str = ""
+    default_model: str = ""
+    record_life_s: Seconds
+    output_life_s: Seconds
+    models: dict[str, Model]
+
+
+class _ModelTable(msgspec.Struct, frozen=True, kw_only=True):
+    output: Output = "video"
+    price_usd: Usd | None = None
+    expected_duration_s: Seconds | None = None
+    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class _ParameterTable(msgspec.Struct, frozen=True, kw_only=True):
+    kind: Kind = "any"
+    required: bool = False
+    default: Any = None
+    enum: tuple[Any, ...] = ()
+    minimum: Bound | None = None
+    maximum: Bound | None = None
+
+
+def load_description(preset: str) -> ProviderDescription:
+    """Return the description of a preset, or of the TOML file at the path ``preset``.
+
+    The simulator speaks the contract of segmind; its addresses are empty until the run that starts it fills them
+    in, so that no mistake can lead from a simulated run to the paid service.
+    """
+    if preset == "simulator":
+        segmind = load_description("segmind")
+        return msgspec.structs.replace(segmind, name="simulator", base_url="", history_url="", upload_url="")
+    if preset.endswith(".toml"):
+        path = Path(preset).expanduser()
+        return description_of_table(read_toml(path), where=f"{path}: ")
+    names = ["simulator", *(name.removesuffix(".toml") for name in _preset_files())]
+    if preset not in names:
+        raise ConfigError(
+            f"there is no provider preset {shown(preset)}{nearest(preset, names)}",
+            hint=f"the presets are {', '.join(names)}; a path that ends in .toml names a description of your own",
+        )
+    with resources.as_file(resources.files("engine.provider") / "presets" / f"{preset}.toml") as path:
+        return description_of_table(read_toml(path), where=f"{path.name}: ")
+
+
+def _preset_files() -> list[str]:
+    presets = resources.files("engine.provider") / "presets"
+    return sorted(entry.name for entry in presets.iterdir() if entry.name.endswith(".toml"))
+
+
+def description_of_table(table: Mapping[str, Any], *, where: str) -> ProviderDescription:
+    """Return the description that ``table`` holds, or raise the sentence that says what is wrong with it."""
+    values = _checked_table(ProviderDescription, table, key="", where=where)
+    if not isinstance(table["models"], dict):
+        raise ConfigError(f"{where}models must be a table, not {shown(table['models'])}")
+    models = {name: _model(name, entry, where=where) for name, entry in table["models"].items()}
+    description = ProviderDescription(**{**values, "models": models})
+    _check_meaning(description, where)
+    return description
+
+
+def _checked_table(struct: type[msgspec.Struct], table: object, *, key: str, where: str) -> dict[str, Any]:
+    """Return the values of ``table`` as the fields of ``struct`` hold them; ``key`` is where the table stands."""
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}{key} must be a table, not {shown(table)}")
+    prefix = f"{key}." if key else ""
+    fields = field_types(struct)
+    for name in table:
+        if name not in fields:
+            raise ConfigError(
+                f"{where}there is no key {shown(prefix + name)}{nearest(name, fields)}",
+                hint=f"the keys are {', '.join(fields)}",
+            )
+    missing = [name for name in struct.__struct_fields__ if name not in table and _is_required(struct, name)]
+    if missing:
+        raise ConfigError(f"{where}{prefix}{missing[0]} is missing")
+    return {
+        name: value if name == "models" else checked_value(struct, name, value, place=f"{where}{prefix}{name}")
+        for name, value in table.items()
+    }
+
+
+def _is_required(struct: type[msgspec.Struct], name: str) -> bool:
+    return next(field.required for field in msgspec.structs.fields(struct) if field.name == name)
+
+
+def _model(name: str, table: object, *, where: str) -> Model:
+    key = f"models.{name}"
+    if problem := model_name_problem(name):
+        raise ConfigError(f"{where}the name of {shown(key)} {problem}")
+    values = _checked_table(_ModelTable, table, key=key, where=where)
+    parameters = {
+        parameter: _parameter(parameter, entry, key=f"{key}.parameters.{parameter}", where=where)
+        for parameter, entry in values.pop("parameters", {}).items()
+    }
+    return Model(name, parameters, **values)
+
+
+def _parameter(name: str, table: object, *, key: str, where: str) -> Parameter:
+    return Parameter(name, **_checked_table(_ParameterTable, table, key=key, where=where))
+
+
+def _check_meaning(description: ProviderDescription, where: str) -> None:
+    """Raise if values of the right type cannot be what their keys mean."""
+    for key, url in (("base_url", description.base_url), ("history_url", description.history_url)):
+        if (url or key == "base_url") and (problem := api_url_problem(url)):
+            raise ConfigError(f"{where}{key} {problem}")
+    if not VARIABLE_NAME.match(description.api_key_env):
+        raise ConfigError(f"{where}api_key_env must be the name of an environment variable, not a key")
+    try:
+        re.compile(description.api_key_pattern)
+    except re.error as error:
+        raise ConfigError(f"{where}api_key_pattern is no regular expression: {error}") from None
+    if description.default_model and (problem := model_name_problem(description.default_model)):
+        raise ConfigError(f"{where}default_model {problem}")
+    if description.default_model and description.default_model not in description.models:
+        guess = nearest(description.default_model, description.models)
+        raise ConfigError(f"{where}default_model {shown(description.default_model)} is not among the models{guess}")

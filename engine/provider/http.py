@@ -1,0 +1,196 @@
+"""Speak the provider's HTTP, and nothing but HTTP: one request, one reply or the reason there is none.
+
+Submissions use a connection each: a POST on a kept-alive connection that the server just closed would be an
+avoidable unknown. Reading requests keep their connections. Redirects are never followed, because the
+library would carry the key to the other origin and repeat a POST on 307. The key is a header of these two
+sessions alone; downloads have their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, Any, Self
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from engine.provider.protocol import Unavailable
+from engine.provider.reply import NoReply, Reply, number
+from engine.provider.verdicts import fetch_verdict, poll_verdict, submit_verdict
+
+if TYPE_CHECKING:
+    from types import SimpleNamespace, TracebackType
+
+    from engine.clock import Clock
+    from engine.provider.protocol import FetchVerdict, PollVerdict, SubmitVerdict
+
+USER_AGENT = "media-batch-engine"
+_READ_BLOCK_BYTES = 65_536
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class _Exchange:
+    """What is known of one request while it runs; the trace hook writes into it."""
+
+    __slots__ = ("sent",)
+
+    def __init__(self) -> None:
+        self.sent = False
+
+
+async def _note_headers_sent(
+    _session: aiohttp.ClientSession, context: SimpleNamespace, _params: aiohttp.TraceRequestHeadersSentParams
+) -> None:
+    """Record, just before the first byte is handed to the transport, that the request counts as sent."""
+    context.trace_request_ctx.sent = True
+
+
+class HttpProvider:
+    """The Segmind v2 contract over aiohttp; an async context manager that owns its connections."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        api_key: str,
+        clock: Clock,
+        connect_timeout_s: float,
+        submit_timeout_s: float,
+        request_timeout_s: float,
+        reply_bytes_max: int,
+        connections_max: int = 64,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._headers = {
+            "x-api-key": api_key,
+            "User-Agent": USER_AGENT,
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+        }
+        self._clock = clock
+        self._reply_bytes_max = reply_bytes_max
+        self._connections_max = connections_max
+        self._submit_timeout = aiohttp.ClientTimeout(total=submit_timeout_s, sock_connect=connect_timeout_s)
+        self._read_timeout = aiohttp.ClientTimeout(total=request_timeout_s, sock_connect=connect_timeout_s)
+        self._submits: aiohttp.ClientSession | None = None
+        self._reads: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._submits = self._session(force_close=True)
+        self._reads = self._session(force_close=False)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for session in (self._submits, self._reads):
+            if session is not None:
+                await session.close()
+        self._submits = self._reads = None
+
+    async def submit(self, model: str, params: dict[str, Any]) -> SubmitVerdict:
+        """Submit one job; see ``Provider.submit``."""
+        assert self._submits is not None
+        reply = await self._request(
+            self._submits,
+            "POST",
+            f"{self._base_url}/v2/{model}",
+            timeout=self._submit_timeout,
+            content=orjson.dumps(params),
+        )
+        return submit_verdict(reply, model=model, utc=self._clock.utc())
+
+    async def poll(self, request_id: str) -> PollVerdict:
+        """Ask whether a request is finished; see ``Provider.poll``."""
+        reply = await self._get(f"{self._base_url}/v2/requests/{request_id}/status")
+        return poll_verdict(reply, utc=self._clock.utc())
+
+    async def fetch(self, request_id: str) -> FetchVerdict:
+        """Read the result of a completed request; see ``Provider.fetch``."""
+        reply = await self._get(f"{self._base_url}/v2/requests/{request_id}")
+        return fetch_verdict(reply, utc=self._clock.utc())
+
+    async def credits_usd(self) -> float | Unavailable:
+        """Return what the account holds, in US dollars; free of charge, and the cheapest check of a key."""
+        reply = await self._get(f"{self._base_url}/v1/get-user-credits")
+        if isinstance(reply, NoReply):
+            return Unavailable(reply.reason, reached=reply.sent)
+        body = reply.object()
+        amounts = [number(body.get("credits")), number(body.get("free-credits"))]
+        if reply.status != 200 or amounts[0] is None:  # noqa: PLR2004
+            return Unavailable(reply.error_text())
+        return sum(amount for amount in amounts if amount is not None)
+
+    async def _get(self, url: str) -> Reply | NoReply:
+        assert self._reads is not None
+        return await self._request(self._reads, "GET", url, timeout=self._read_timeout)
+
+    def _session(self, *, force_close: bool) -> aiohttp.ClientSession:
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(_note_headers_sent)
+        host = URL(self._base_url).host
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections_max, force_close=force_close),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=host not in _LOOPBACK,
+            trace_configs=[trace],
+            auto_decompress=True,
+        )
+
+    async def _request(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        url: str,
+        *,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 (aiohttp's own kind of time-out, passed through)
+        content: bytes | None = None,
+    ) -> Reply | NoReply:
+        """Make one exchange; every way in which the network can fail becomes a ``NoReply``."""
+        exchange = _Exchange()
+        headers = self._headers if content is None else {**self._headers, "Content-Type": "application/json"}
+        try:
+            async with session.request(
+                method,
+                url,
+                data=content,
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,
+                trace_request_ctx=exchange,
+            ) as response:
+                body = await self._read_capped(response)
+                if body is None:
+                    return NoReply(f"a reply of more than {self._reply_bytes_max} bytes", sent=True)
+                return Reply(response.status, response.headers, body)
+        except aiohttp.ClientConnectorCertificateError as error:
+            return NoReply(f"the certificate of {error.host} was refused", sent=exchange.sent, bad_certificate=True)
+        except aiohttp.ClientSSLError as error:
+            return NoReply(_reason(error), sent=exchange.sent)
+        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError, asyncio.IncompleteReadError) as error:
+            return NoReply(_reason(error), sent=exchange.sent)
+        except ValueError as error:
+            # aiohttp raises ValueError for some malformed replies; nothing was decided by the server.
+            return NoReply(_reason(error), sent=exchange.sent)
+
+    async def _read_capped(self, response: aiohttp.ClientResponse) -> bytes | None:
+        """Read the body block by block, so that neither a huge nor a highly compressed one fills the memory."""
+        blocks: list[bytes] = []
+        size_bytes = 0
+        async for block in response.content.iter_chunked(_READ_BLOCK_BYTES):
+            size_bytes += len(block)
+            if size_bytes > self._reply_bytes_max:
+                return None
+            blocks.append(block)
+        return b"".join(blocks)
+
+
+def _reason(error: BaseException) -> str:
+    """Describe a transport error by its class and its plain cause; never by ``repr``, which may hold the key."""
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    detail = (cause.strerror or "") if isinstance(cause, OSError) else ""
+    if isinstance(error, TimeoutError):
+        return "no answer in time" if not detail else f"no answer in time ({detail})"
+    return f"{type(error).__name__}: {detail}" if detail else type(error).__name__

@@ -1,0 +1,199 @@
+"""What the engine needs of a provider: submit, poll, fetch, and a word on what each came to.
+
+A verdict is a value that says what happened, in the engine's words; it carries no HTTP beyond the status
+that is shown to people. Whoever implements ``Provider`` translates, once, at this border, and never
+raises for what a server or a network did.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from engine.job.records import JobError
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What the provider measured of one request; None where it said nothing usable.
+
+    Attributes:
+        cost_usd: what was charged.
+        inference_s: how long the generation ran.
+        queue_s: how long it waited before.
+        credits_usd: what the account holds afterwards.
+    """
+
+    cost_usd: float | None = None
+    inference_s: float | None = None
+    queue_s: float | None = None
+    credits_usd: float | None = None
+
+
+NO_METRICS = Metrics()
+
+
+# --- verdicts on a submission ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider has the submission and named it."""
+
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """No byte of the request left this machine: submitting again is safe and spends no attempt."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerError:
+    """The server answered in its documented way that it failed and accepted nothing: bounded retry."""
+
+    message: str
+    http_status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """This submission was refused for what it is; the job fails and the run goes on."""
+
+    error: JobError
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownOutcome:
+    """The provider may have accepted the submission: it must never be repeated blindly."""
+
+    reason: str
+    http_status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfMoney:
+    """The account's credit or a spending limit is used up: nothing was accepted, no attempt is spent."""
+
+    message: str
+    http_status: int
+
+
+# --- verdicts that any request may get ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """Too many requests (429). ``wait_s`` is the server's word, already clamped; None if it gave none."""
+
+    wait_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unauthorized:
+    """The key is missing, wrong or expired: the run stops with all state kept."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrongContract:
+    """The answer says that we speak to the wrong place or in the wrong way: the run stops."""
+
+    message: str
+    http_status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """A reading request got no usable answer; asking again later is free. ``reached`` tells a sick server from none."""
+
+    reason: str
+    reached: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """The provider does not know the request id: too young, or past the life of its record."""
+
+    message: str
+
+
+# --- verdicts on a poll and on a fetch ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Working:
+    """Not finished. ``status`` is the provider's own word, shown to people and never relied upon."""
+
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Finished and charged; the result may be fetched."""
+
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The generation failed; it is final for this request and was not charged."""
+
+    message: str
+    http_status: int
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The result of a completed request.
+
+    Attributes:
+        output: the body as the provider sent it (JSON types).
+        urls: where its files are, in order; empty for a result without media.
+        bytes_expected: the length of the first file, if the provider said one.
+        content_type: the media type of the first file, if the provider said one.
+        metrics: what it cost and how long it took.
+    """
+
+    output: Any
+    urls: tuple[str, ...]
+    bytes_expected: int | None
+    content_type: str | None
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class NotReady:
+    """Completed by its status, but the result is not served yet."""
+
+    reason: str
+
+
+SubmitVerdict: TypeAlias = (
+    Accepted | NotSent | ServerError | Rejected | UnknownOutcome | OutOfMoney | Throttled | Unauthorized | WrongContract
+)
+PollVerdict: TypeAlias = (
+    Working | Completed | Failed | NotFound | Unavailable | Throttled | Unauthorized | WrongContract
+)
+FetchVerdict: TypeAlias = Result | Failed | NotReady | NotFound | Unavailable | Throttled | Unauthorized | WrongContract
+
+
+class Provider(Protocol):
+    """A service that accepts a generation, can be asked about it, and hands out its result."""
+
+    async def submit(self, model: str, params: dict[str, Any]) -> SubmitVerdict:
+        """Submit one job, once; this is the only call that costs money."""
+        ...
+
+    async def poll(self, request_id: str) -> PollVerdict:
+        """Ask whether a request is finished."""
+        ...
+
+    async def fetch(self, request_id: str) -> FetchVerdict:
+        """Read the result of a completed request."""
+        ...

@@ -1,0 +1,412 @@
+"""One run from beginning to end: open, recover, work, drain, close.
+
+Here the parts meet: the run directory and its lock, the ledger, the reader, the scheduler, the writer, the
+provider and the downloads. Each is given its section of the configuration; none knows another that it does
+not call. Knows nothing of terminals and signals: whoever watches reads ``tally`` and ``waits_for``, whoever
+stops calls ``request_stop``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import orjson
+
+from engine import __version__
+from engine.clock import Clock, SystemClock
+from engine.connection import connect
+from engine.errors import EngineError, ExitCode, first_of
+from engine.ledger.durable import make_directory, replacement
+from engine.ledger.input_source import recorded_input
+from engine.ledger.job_reader import JobReader, spool_mark
+from engine.ledger.ledger import Ledger
+from engine.ledger.result_writer import ResultWriter
+from engine.ledger.run_dir import RunDir, RunLock
+from engine.ledger.survey import survey
+from engine.media.downloader import Downloader
+from engine.provider.http import HttpProvider
+from engine.run_log import RunLog
+from engine.scheduling.lane import PACE_MARGIN, Lane
+from engine.scheduling.life import Life
+from engine.scheduling.polling import FixedPolling, LearnedPolling
+from engine.scheduling.scheduler import Scheduler
+from engine.scheduling.stop import Manner, Stop
+from engine.scheduling.tally import Tally
+from engine.summary import exit_code_of, summarise
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from engine.config import RunConfig
+    from engine.job.records import ResultLine
+    from engine.ledger.input_source import InputSource
+    from engine.ledger.ledger import Spooled
+    from engine.ledger.survey import Survey
+    from engine.scheduling.polling import PollingPolicy
+
+SUBMIT_CONCURRENCY = 64
+READ_CONCURRENCY = 64
+EXPECTED_DURATION_S = 60.0
+SPREAD_WITHOUT_KNOWLEDGE = 1.0
+STREAM_BROKEN = Stop(
+    "broken_pipe",
+    "nobody reads the result lines on stdout any more",
+    ExitCode.STOPPED,
+    Manner.HARVEST,
+    "the lines are in the run directory's results.jsonl; go on with 'engine resume'",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What a run is asked to do.
+
+    Attributes:
+        root: the run directory.
+        config: the whole configuration.
+        source: where job lines come from; None to go on with what the ledger has, and with its file if that is there.
+        output: the output file, if not ``results.jsonl`` in the run directory.
+        stream_fd: a file descriptor that gets every result line too.
+        ordered: whether result lines keep the order of the input.
+        accept_appended: whether lines may have been appended to an input that was read to its end.
+        rebuild_output: whether to write the output anew from the ledger first.
+        log_level: the least level that goes to ``run.log``.
+    """
+
+    root: Path
+    config: RunConfig
+    source: InputSource | None = None
+    output: Path | None = None
+    stream_fd: int | None = None
+    ordered: bool = False
+    accept_appended: bool = False
+    rebuild_output: bool = False
+    log_level: str = "info"
+
+
+class Run:
+    """A run opened for work by this process; an async context manager.
+
+    Opening takes the lock, recovers what an earlier process left, and checks that the input is the one the
+    run has begun with; it submits nothing. ``work`` does the rest.
+    """
+
+    def __init__(self, request: RunRequest, *, clock: Clock | None = None, rng: random.Random | None = None) -> None:
+        self.directory = RunDir(request.root)
+        self.tally = Tally()
+        self._request = request
+        self._config = request.config
+        self._clock = clock or SystemClock()
+        self._rng = rng or random.Random()  # noqa: S311 (spreads retries; guards nothing)
+        self._stack = AsyncExitStack()
+        self._began_at = self._clock.now()
+
+    async def __aenter__(self) -> Self:
+        """Open the run.
+
+        Raises:
+            EngineError: it cannot be opened; the error says what to do.
+        """
+        try:
+            await self._open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    # --- what others read and call ----------------------------------------------------------------
+
+    @property
+    def stop(self) -> Stop | None:
+        """Why the run winds down, if it does."""
+        return self._scheduler.stop
+
+    @property
+    def waits_for(self) -> str:
+        """One sentence on what the run waits for; empty while everything moves."""
+        return self._scheduler.waits_for
+
+    @property
+    def warnings(self) -> dict[str, tuple[int, int]]:
+        """What was odd about valid lines: sentence → (number of lines, first line)."""
+        reader = self._reader
+        return {} if reader is None else {text: (n, reader.first_lines[text]) for text, n in reader.warnings.items()}
+
+    @property
+    def harvest_s(self) -> float | None:
+        """How long what is in flight may still take, in seconds; None if nobody knows."""
+        return self._scheduler.harvest_s
+
+    def request_stop(self, stop: Stop) -> None:
+        """Begin to wind down."""
+        self._scheduler.request_stop(stop)
+
+    @cached_property
+    def output(self) -> Path:
+        """Where the result lines go."""
+        return self._request.output or self.directory.results
+
+    # --- open -------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        self.directory.create()
+        self._stack.enter_context(RunLock(self.directory, self._clock))
+        self._connection = await self._stack.enter_async_context(
+            connect(self._config, journal=self.directory.simulator_journal)
+        )
+        self._log = self._stack.enter_context(
+            RunLog(self.directory.log, self._clock, level=self._request.log_level, secrets=(self._connection.api_key,))
+        ).logger
+        self._ledger = Ledger.open(self.directory.ledger)
+        self._stack.callback(self._ledger.close)
+        recovered = await self._ledger.recover()
+        self._reader = await self._open_reader()
+        self._writer = await self._open_writer()
+        await self._note_beginning()
+        self._scheduler = await self._build_scheduler()
+        self._log.info("opened", engine=__version__, unsettled=recovered, input=self.input_name)
+
+    async def _open_reader(self) -> JobReader | None:
+        facts = await self._ledger.facts()
+        source = self._request.source
+        if source is None and not spool_mark(facts).complete:
+            source = recorded_input(facts.get("input_name"))
+        self.input_name = source.name if source is not None else facts.get("input_name")
+        if source is None:
+            return None
+        reader = JobReader(
+            self._ledger,
+            source,
+            catalogue=self._connection.description.models,
+            default_model=self._connection.default_model,
+            accept_appended=self._request.accept_appended,
+            on_spooled=self._on_spooled,
+        )
+        await reader.begin()
+        return reader
+
+    async def _open_writer(self) -> ResultWriter:
+        writer = ResultWriter(
+            self._ledger,
+            path=self.output,
+            shown_path=self._shown(self.output),
+            stream_fd=self._request.stream_fd,
+            ordered=self._request.ordered,
+            rebuild=self._request.rebuild_output,
+            on_written=self._on_written,
+        )
+        return await self._stack.enter_async_context(writer)
+
+    def _shown(self, path: Path) -> str:
+        """Return how the ledger remembers a path: relative inside the run directory, which may be moved."""
+        absolute, root = path.absolute(), self.directory.root.absolute()
+        return str(absolute.relative_to(root)) if absolute.is_relative_to(root) else str(absolute)
+
+    async def _note_beginning(self) -> None:
+        facts = await self._ledger.facts()
+        model = self._connection.default_model
+        known = self._connection.description.models.get(model or "")
+        price_usd = self._config.budget.price_usd or (known.price_usd if known else None)
+        await self._ledger.note(
+            created_utc=facts.get("created_utc") or self._clock.utc(),
+            engine=__version__,
+            config=orjson.dumps(self._config.to_mapping()).decode(),
+            input_name=self.input_name,
+            model=model,
+            price_usd=price_usd,
+        )
+
+    async def _build_scheduler(self) -> Scheduler:
+        config = self._config
+        submits, reads = await self._build_lanes()
+        life = Life(
+            self._ledger,
+            await self._open_provider(),
+            await self._open_downloader() if config.downloads.enabled else None,
+            clock=self._clock,
+            rng=self._rng,
+            expects_media=self._expects_media,
+            attempts_max=config.retry.attempts_max,
+            job_deadline_s=config.recovery.job_deadline_s,
+        )
+        self._fill_tally(await self.survey())
+        return Scheduler(
+            self._ledger,
+            life,
+            submits=submits,
+            reads=reads,
+            polling_for=self._polling_for,
+            clock=self._clock,
+            rng=self._rng,
+            tally=self.tally,
+            log=self._log,
+            max_in_flight=config.limits.max_in_flight,
+            download_concurrency=config.downloads.concurrency,
+            record_life_s=self._connection.description.record_life_s,
+            on_decided=self._writer.wake,
+        )
+
+    async def _build_lanes(self) -> tuple[Lane, Lane]:
+        """Return the lanes of submissions and of reading requests: one and the same if the plan counts all alike."""
+        limits = self._config.limits
+        adaptive = limits.adaptive is not False
+        submits = Lane(
+            "submit",
+            per_minute=limits.submits_per_minute,
+            concurrency=SUBMIT_CONCURRENCY,
+            adaptive=adaptive,
+            clock=self._clock,
+        )
+        last_intent_utc = (await self._ledger.facts()).get("last_intent_utc")
+        if last_intent_utc is not None:
+            # The pace holds across restarts: the last submission of the process before us counts.
+            since_s = self._clock.utc() - last_intent_utc
+            spacing_s = 60 / (limits.submits_per_minute * PACE_MARGIN)
+            submits.hold_until(self._clock.now() + min(max(spacing_s - since_s, 0.0), spacing_s))
+        if limits.shared:
+            return submits, submits
+        reads = Lane(
+            "read",
+            per_minute=limits.polls_per_minute,
+            concurrency=READ_CONCURRENCY,
+            adaptive=adaptive,
+            clock=self._clock,
+        )
+        return submits, reads
+
+    async def _open_provider(self) -> HttpProvider:
+        settings = self._config.provider
+        return await self._stack.enter_async_context(
+            HttpProvider(
+                base_url=self._connection.base_url,
+                api_key=self._connection.api_key,
+                clock=self._clock,
+                connect_timeout_s=settings.connect_timeout_s,
+                submit_timeout_s=settings.submit_timeout_s,
+                request_timeout_s=settings.request_timeout_s,
+                reply_bytes_max=settings.reply_bytes_max,
+            )
+        )
+
+    async def _open_downloader(self) -> Downloader:
+        media = self._config.storage.root or self.directory.media
+        await asyncio.to_thread(make_directory, media)
+        return await self._stack.enter_async_context(
+            Downloader(
+                media_dir=media,
+                path_prefix=self._shown(media),
+                allow_private_hosts=self._connection.allow_private_hosts,
+                bytes_max=self._config.downloads.bytes_max,
+                reserve_bytes=self._config.storage.reserve_bytes,
+                clock=self._clock,
+                rng=self._rng,
+            )
+        )
+
+    def _expects_media(self, model: str) -> bool:
+        known = self._connection.description.models.get(model)
+        return known is None or known.output != "text"
+
+    @cached_property
+    def _policies(self) -> dict[str, PollingPolicy]:
+        return {}
+
+    def _polling_for(self, model: str) -> PollingPolicy:
+        """Return the polling policy of a model; durations are learned for each model apart."""
+        if model not in self._policies:
+            self._policies[model] = self._new_policy(model)
+        return self._policies[model]
+
+    def _new_policy(self, model: str) -> PollingPolicy:
+        if self._config.polling.policy == "fixed":
+            return FixedPolling(self._config.polling.interval_s)
+        known = self._connection.description.models.get(model)
+        expected_s = self._connection.expected_duration_s or (known.expected_duration_s if known else None)
+        if expected_s is None:
+            return LearnedPolling(expected_s=EXPECTED_DURATION_S, spread=SPREAD_WITHOUT_KNOWLEDGE)
+        return LearnedPolling(expected_s=expected_s)
+
+    def _fill_tally(self, found: Survey) -> None:
+        """Begin the figures with what earlier processes did."""
+        tally = self.tally
+        tally.lines, tally.pending = found.lines, found.remaining
+        tally.succeeded, tally.failed, tally.invalid = found.succeeded, found.failed, found.invalid
+        tally.unknown, tally.held, tally.written = found.unknown, found.held, found.written
+        tally.spent_usd = found.spent_usd
+        tally.input_complete = self._reader is None
+
+    # --- work -------------------------------------------------------------------------------------
+
+    async def work(self) -> None:
+        """Bring every job to rest, as far as that can be done; see ``exit_code`` for how it went.
+
+        Raises:
+            EngineError: the disk failed, or the input cannot be read; what was recorded stays.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                reading = tasks.create_task(self._read_input(), name="job-reader")
+                writing = tasks.create_task(self._writer.run(), name="result-writer")
+                watching = tasks.create_task(self._watch_stream(), name="stream-watch")
+                self._writer.wake()
+                await self._scheduler.run()
+                for task in (reading, writing, watching):
+                    task.cancel()
+        except* EngineError as group:
+            raise first_of(group) from None
+        await self._writer.write_owed()
+        await self._close_books()
+
+    async def _read_input(self) -> None:
+        if self._reader is not None:
+            await self._reader.run()
+            self.tally.input_complete = True
+            self._log.info("input_complete", lines=self.tally.lines)
+            self._scheduler.input_grew(0)
+
+    async def _watch_stream(self) -> None:
+        """Wind down when nobody reads the stream any more; what is paid for still goes to the output file."""
+        await self._writer.stream_broken.wait()
+        self.request_stop(STREAM_BROKEN)
+
+    def _on_spooled(self, spooled: Spooled) -> None:
+        self.tally.lines += spooled.pending + spooled.invalid
+        self.tally.invalid += spooled.invalid
+        if spooled.invalid:
+            self._writer.wake()
+        self._scheduler.input_grew(spooled.pending)
+
+    def _on_written(self, _result: ResultLine) -> None:
+        self.tally.written += 1
+
+    # --- drain and close --------------------------------------------------------------------------
+
+    async def survey(self) -> Survey:
+        """Return what the ledger says of the whole run."""
+        found: Survey = await self._ledger.read(survey)
+        return found
+
+    async def _close_books(self) -> None:
+        await self._ledger.note(ended_utc=self._clock.utc())
+        self.result = await self.survey()
+        self.exit_code: ExitCode = exit_code_of(self.result, self.stop)
+        wall_s = self._clock.now() - self._began_at
+        self.summary: dict[str, Any] = summarise(self.result, self.tally, self.stop, wall_s=wall_s)
+        await asyncio.to_thread(_write_json, self.directory.summary, self.summary)
+        self._log.info("ended", exit_code=int(self.exit_code), wall_s=round(wall_s, 3))
+
+
+def _write_json(path: Path, record: dict[str, Any]) -> None:
+    with replacement(path) as file:
+        file.write(orjson.dumps(record, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))

@@ -1,0 +1,97 @@
+"""The log of a run: one JSON object a line in ``run.log``, written by a thread.
+
+Events are constants and everything variable is a value beside them, so that no id or prompt can forge a
+line. Tracebacks and local variables are never rendered, because they could hold the key. A disk that
+stalls must not stall the loop: lines go through a queue, and what no longer fits into it is counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+import orjson
+import structlog
+
+from engine.clock import iso_utc
+from engine.ledger.durable import PRIVATE_FILE_MODE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+    from engine.clock import Clock
+
+QUEUED_LINES_MAX = 10_000
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+REDACTED = "[key]"
+
+
+class RunLog:
+    """Opens the log of a run directory; a context manager whose ``logger`` writes to it.
+
+    Args:
+        path: the file; lines are appended.
+        secrets: texts that are replaced wherever they would appear.
+    """
+
+    def __init__(self, path: Path, clock: Clock, *, level: str = "info", secrets: tuple[str, ...] = ()) -> None:
+        self._path = path
+        self._clock = clock
+        self._level = LEVELS[level]
+        self._secrets = [secret.encode() for secret in secrets if secret]
+        self._lines: queue.Queue[bytes | None] = queue.Queue(QUEUED_LINES_MAX)
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._work, name="log-writer", daemon=True)
+        self._fd = -1
+
+    def __enter__(self) -> Self:
+        self._fd = os.open(
+            self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE_MODE
+        )
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lines.put(None)
+        self._thread.join(timeout=2.0)
+        os.close(self._fd)
+
+    @property
+    def logger(self) -> FilteringBoundLogger:
+        """A logger bound to this file."""
+        logger: FilteringBoundLogger = structlog.wrap_logger(
+            None,
+            processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, self._emit],
+            wrapper_class=structlog.make_filtering_bound_logger(self._level),
+            cache_logger_on_first_use=True,
+        )
+        return logger
+
+    def _emit(self, _logger: WrappedLogger, _method: str, event: EventDict) -> str:
+        record: dict[str, Any] = {"utc": iso_utc(self._clock.utc()), "level": event.pop("level"), **event}
+        line = orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE)
+        for secret in self._secrets:
+            line = line.replace(secret, REDACTED.encode())
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._dropped += 1
+        raise structlog.DropEvent
+
+    def _work(self) -> None:
+        while (line := self._lines.get()) is not None:
+            # A log that cannot be written (a full disk) must not end the run that it reports on.
+            with contextlib.suppress(OSError):
+                os.write(self._fd, line)
+                if self._dropped:
+                    dropped, self._dropped = self._dropped, 0
+                    os.write(self._fd, orjson.dumps({"event": "log_lines_dropped", "lines": dropped}) + b"\n")

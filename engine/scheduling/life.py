@@ -1,0 +1,398 @@
+"""The life of one job, step by step: submit, poll, fetch, download.
+
+Each step asks the provider or the fetcher once, makes what came of it durable, and returns what it came to.
+The order inside a step is the promise of the engine: the intent is on disk before the POST, the request id
+before anything acts on it, the file before its state. Knows nothing of when steps are made, or of other jobs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Protocol, assert_never
+
+from engine.backoff import backoff_s
+from engine.errors import ExitCode
+from engine.job.records import JobError, decode_json
+from engine.ledger.group_commit import RefusedChange
+from engine.media.downloader import DownloadTask
+from engine.media.failures import DiskFullError, DownloadError
+from engine.media.names import media_name
+from engine.provider.protocol import (
+    Accepted,
+    Completed,
+    Failed,
+    NotFound,
+    NotReady,
+    NotSent,
+    OutOfMoney,
+    Rejected,
+    Result,
+    ServerError,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+    UnknownOutcome,
+    Working,
+    WrongContract,
+)
+from engine.scheduling.steps import (
+    AskAgain,
+    AtRest,
+    Fetched,
+    Finished,
+    SetAside,
+    SlowDown,
+    StillWorking,
+    StopRun,
+    SubmitAgain,
+    Submitted,
+    Unreachable,
+)
+from engine.scheduling.stop import Manner, Stop
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from engine.clock import Clock
+    from engine.job.flight import Flight
+    from engine.job.records import StoredFile
+    from engine.ledger.ledger import Ledger
+    from engine.provider.protocol import Metrics, Provider
+    from engine.scheduling.steps import DownloadStep, FetchStep, PollStep, SubmitStep
+
+THROTTLE_FIRST_S = 1.0
+THROTTLE_MAX_S = 60.0
+RETRY_FIRST_S = 1.0
+RETRY_MAX_S = 60.0
+NOT_READY_S_MAX = 600.0
+"""A result that is not served this long after its request was COMPLETED is a case for the history."""
+YOUNG_S = 60.0
+"""A 404 on a request younger than this is the provider's own delay."""
+REFRESHES_MAX = 3
+
+
+class Fetcher(Protocol):
+    """Turns a URL into a verified file on disk; the only work that may be done elsewhere."""
+
+    async def fetch(self, task: DownloadTask) -> StoredFile:
+        """Download, verify and publish one file.
+
+        Raises:
+            DownloadError: this file cannot be had now.
+            StorageError: the disk fails.
+        """
+        ...
+
+
+class Life:
+    """Makes the steps of any job's life.
+
+    Args:
+        fetcher: None if nothing is to be downloaded.
+        expects_media: says whether a model's result must name files.
+        attempts_max: submissions a job may spend.
+        job_deadline_s: age at which a request without an end is given up as unknown.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        provider: Provider,
+        fetcher: Fetcher | None,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        expects_media: Callable[[str], bool],
+        attempts_max: int,
+        job_deadline_s: float,
+    ) -> None:
+        self._ledger = ledger
+        self._provider = provider
+        self._fetcher = fetcher
+        self._clock = clock
+        self._rng = rng
+        self._expects_media = expects_media
+        self._attempts_max = attempts_max
+        self._job_deadline_s = job_deadline_s
+
+    # --- submit -----------------------------------------------------------------------------------
+
+    async def submit(self, flight: Flight) -> SubmitStep:
+        """Submit once: intent on disk, POST, outcome on disk."""
+        attempt = flight.attempts + 1
+        await self._ledger.intend(flight.job, attempt, utc=self._clock.utc())
+        verdict = await self._provider.submit(flight.model, decode_json(flight.params))
+        match verdict:
+            case Accepted(request_id):
+                return await self._accept(flight, attempt, request_id)
+            case NotSent(reason):
+                await self._ledger.withdrawn(flight.job, attempt, spent=False)
+                return Unreachable(reason)
+            case Throttled(wait_s):
+                await self._ledger.withdrawn(flight.job, attempt, spent=False)
+                return self._slow_down(flight, wait_s)
+            case OutOfMoney(message):
+                await self._ledger.withdrawn(flight.job, attempt, spent=False)
+                return StopRun(_no_credit(message))
+            case Unauthorized(message):
+                await self._ledger.withdrawn(flight.job, attempt, spent=False)
+                return StopRun(_unauthorized(message))
+            case WrongContract(message):
+                await self._ledger.withdrawn(flight.job, attempt, spent=False)
+                return StopRun(_wrong_contract(message))
+            case Rejected(error):
+                return await self._fail(flight, attempt, error)
+            case ServerError(message, http_status):
+                return await self._submit_again(flight, attempt, message, http_status)
+            case UnknownOutcome(reason, http_status):
+                flight.attempts = attempt
+                return await self._set_unknown(flight, reason, http_status)
+            case _:
+                assert_never(verdict)
+
+    async def _accept(self, flight: Flight, attempt: int, request_id: str) -> SubmitStep:
+        now = self._clock.utc()
+        flight.attempts = attempt
+        try:
+            await self._ledger.accepted(flight.job, attempt, request_id, utc=now)
+        except RefusedChange as refusal:
+            error = JobError(kind="request_id_taken", message=str(refusal), paid=True)
+            await self._ledger.held(flight.job, error)
+            flight.error = error
+            return SetAside()
+        flight.request_id = request_id
+        flight.submitted_utc = now
+        flight.params = b""
+        flight.failures = 0
+        return Submitted()
+
+    async def _submit_again(self, flight: Flight, attempt: int, message: str, http_status: int) -> SubmitStep:
+        """Spend an attempt on a failure of the server; the last one fails the job."""
+        error = JobError(kind="server_error", message=message, http_status=http_status, retryable=True)
+        if attempt >= self._attempts_max:
+            return await self._fail(flight, attempt, error)
+        await self._ledger.withdrawn(flight.job, attempt, spent=True, error=error)
+        flight.attempts = attempt
+        return SubmitAgain(self._retry_in_s(flight))
+
+    # --- poll -------------------------------------------------------------------------------------
+
+    async def poll(self, flight: Flight) -> PollStep:
+        """Ask once whether the request is finished."""
+        verdict = await self._provider.poll(flight.request_id)
+        flight.polls += 1
+        match verdict:
+            case Working():
+                flight.failures = 0
+                flight.last_working_utc = self._clock.utc()
+                return await self._unless_overdue(flight, StillWorking())
+            case Completed(metrics):
+                flight.failures = 0
+                return self._finish(flight, metrics)
+            case Failed(message, http_status):
+                return await self._fail(flight, flight.attempts, _generation_failed(message, http_status))
+            case NotFound(message):
+                return await self._not_found(flight, message)
+            case Unavailable(reason, reached):
+                if not reached:
+                    return Unreachable(reason)
+                return await self._unless_overdue(flight, AskAgain(self._retry_in_s(flight)))
+            case Throttled(wait_s):
+                return self._slow_down(flight, wait_s)
+            case Unauthorized(message):
+                return StopRun(_unauthorized(message))
+            case WrongContract(message):
+                return StopRun(_wrong_contract(message, Manner.DOWNLOADS))
+            case _:
+                assert_never(verdict)
+
+    def _finish(self, flight: Flight, metrics: Metrics) -> Finished:
+        now = self._clock.utc()
+        flight.completed_utc = now
+        if metrics.inference_s is not None:
+            duration_s = metrics.inference_s + (metrics.queue_s or 0.0)
+        else:
+            duration_s = (now + (flight.last_working_utc or flight.submitted_utc)) / 2 - flight.submitted_utc
+        return Finished(duration_s if duration_s > 0 else None)
+
+    async def _not_found(self, flight: Flight, message: str) -> PollStep:
+        if self._clock.utc() - flight.submitted_utc < YOUNG_S:
+            return AskAgain(self._retry_in_s(flight))
+        return await self._set_unknown(flight, f"the provider no longer knows the request: {message}", 404)
+
+    async def _unless_overdue(self, flight: Flight, step: PollStep) -> PollStep:
+        """Give a request up as unknown once it is older than any job may take; never submit it again by itself."""
+        if self._clock.utc() - flight.submitted_utc < self._job_deadline_s:
+            return step
+        return await self._set_unknown(flight, f"no end after {self._job_deadline_s:.0f} s")
+
+    # --- fetch ------------------------------------------------------------------------------------
+
+    async def fetch(self, flight: Flight) -> FetchStep:
+        """Read the result of a completed request and record it."""
+        verdict = await self._provider.fetch(flight.request_id)
+        match verdict:
+            case Result():
+                return await self._record(flight, verdict)
+            case Failed(message, http_status):
+                return await self._fail(flight, flight.attempts, _generation_failed(message, http_status))
+            case NotReady(reason) | NotFound(reason) | Unavailable(reason, True):
+                if self._clock.utc() - flight.completed_utc < NOT_READY_S_MAX:
+                    return AskAgain(self._retry_in_s(flight))
+                return await self._set_unknown(flight, f"completed, but its result is not served: {reason}")
+            case Unavailable(reason):
+                return Unreachable(reason)
+            case Throttled(wait_s):
+                return self._slow_down(flight, wait_s)
+            case Unauthorized(message):
+                return StopRun(_unauthorized(message))
+            case WrongContract(message):
+                return StopRun(_wrong_contract(message, Manner.DOWNLOADS))
+            case _:
+                assert_never(verdict)
+
+    async def _record(self, flight: Flight, result: Result) -> Fetched | AtRest:
+        flight.failures = 0
+        flight.media = {
+            "urls": list(result.urls),
+            "bytes_expected": result.bytes_expected,
+            "content_type": result.content_type,
+        }
+        lag_s = self._lag_s(flight, result.metrics)
+        await self._ledger.ready(flight, metrics=result.metrics, output=result.output, media=flight.media, lag_s=lag_s)
+        if not result.urls and self._expects_media(flight.model):
+            error = JobError(kind="no_media", message="the result names no file; its body is kept as output", paid=True)
+            await self._fail(flight, flight.attempts, error)
+        return Fetched(result.metrics.cost_usd, lag_s) if flight.error is None else AtRest(succeeded=False)
+
+    def _lag_s(self, flight: Flight, metrics: Metrics) -> float:
+        """Return how long after its completion we learned of it: by the provider's figures, else half the last gap."""
+        if metrics.inference_s is not None and metrics.queue_s is not None:
+            lag_s = flight.completed_utc - flight.submitted_utc - metrics.inference_s - metrics.queue_s
+        else:
+            lag_s = (flight.completed_utc - (flight.last_working_utc or flight.submitted_utc)) / 2
+        return round(max(0.0, lag_s), 3)
+
+    # --- download ---------------------------------------------------------------------------------
+
+    async def download(self, flight: Flight) -> DownloadStep:
+        """Bring every file of a recorded result to disk."""
+        assert flight.media is not None
+        urls: list[str] = flight.media["urls"]
+        files: list[StoredFile] = []
+        if self._fetcher is not None:
+            try:
+                for position, url in enumerate(urls):
+                    files.append(await self._fetcher.fetch(self._task(flight, position, url)))
+            except DownloadError as error:
+                return await self._not_downloaded(flight, error)
+            except DiskFullError as error:
+                return StopRun(Stop("disk_full", str(error), ExitCode.STORAGE, Manner.HARVEST, error.hint))
+        await self._ledger.stored(flight.job, flight.attempts, files, utc=self._clock.utc())
+        return AtRest(succeeded=True, stored_bytes=sum(file.bytes for file in files))
+
+    def _task(self, flight: Flight, position: int, url: str) -> DownloadTask:
+        assert flight.media is not None
+        only = len(flight.media["urls"]) == 1
+        return DownloadTask(
+            url=url,
+            name=media_name(flight.id, flight.request_id, position),
+            bytes_expected=flight.media["bytes_expected"] if only else None,
+            content_type=flight.media["content_type"] if only else None,
+        )
+
+    async def _not_downloaded(self, flight: Flight, error: DownloadError) -> DownloadStep:
+        match error.kind:
+            case "unreachable":
+                return AskAgain(self._retry_in_s(flight))
+            case "url_gone" if flight.failures < REFRESHES_MAX:
+                return await self._refresh(flight)
+            case "url_gone":
+                kind = "expired"
+            case _:
+                kind = error.kind
+        message = f"{error.message}; it began with {error.first_bytes}" if error.first_bytes else error.message
+        failure = JobError(kind=kind, message=message, http_status=error.http_status, paid=True)
+        return await self._fail(flight, flight.attempts, failure)
+
+    async def _refresh(self, flight: Flight) -> DownloadStep:
+        """Ask the provider where the files are now; a URL may expire before its record does."""
+        delay_s = self._retry_in_s(flight)
+        verdict = await self._provider.fetch(flight.request_id)
+        if isinstance(verdict, Result) and verdict.urls:
+            assert flight.media is not None
+            flight.media = {**flight.media, "urls": list(verdict.urls)}
+            await self._ledger.ready(
+                flight,
+                metrics=verdict.metrics,
+                output=verdict.output,
+                media=flight.media,
+                lag_s=self._lag_s(flight, verdict.metrics),
+            )
+        return AskAgain(delay_s)
+
+    # --- what several steps do --------------------------------------------------------------------
+
+    async def hold(self, flight: Flight, reason: str) -> SetAside:
+        """Set a job aside because a step of it broke in a way nobody foresaw."""
+        flight.error = JobError(kind="internal", message=reason, retryable=True, paid=bool(flight.request_id))
+        with contextlib.suppress(RefusedChange):  # its outcome was decided before the step broke
+            await self._ledger.held(flight.job, flight.error)
+        return SetAside()
+
+    async def _fail(self, flight: Flight, attempt: int, error: JobError) -> AtRest:
+        flight.attempts = attempt
+        flight.error = error
+        await self._ledger.failed(flight.job, attempt, error)
+        return AtRest(succeeded=False)
+
+    async def _set_unknown(self, flight: Flight, reason: str, http_status: int | None = None) -> SetAside:
+        flight.error = JobError(kind="unknown_outcome", message=reason, http_status=http_status, paid=True)
+        await self._ledger.unknown(flight.job, flight.attempts, flight.error)
+        return SetAside()
+
+    def _slow_down(self, flight: Flight, wait_s: float | None) -> SlowDown:
+        flight.failures += 1
+        if wait_s is not None:
+            return SlowDown(wait_s)
+        drawn_s = backoff_s(flight.failures, first_s=2 * THROTTLE_FIRST_S, max_s=THROTTLE_MAX_S, rng=self._rng)
+        return SlowDown(max(THROTTLE_FIRST_S, drawn_s))
+
+    def _retry_in_s(self, flight: Flight) -> float:
+        flight.failures += 1
+        return backoff_s(flight.failures, first_s=RETRY_FIRST_S, max_s=RETRY_MAX_S, rng=self._rng)
+
+
+def _generation_failed(message: str, http_status: int) -> JobError:
+    return JobError(kind="generation_failed", message=message, http_status=http_status, retryable=True)
+
+
+def _unauthorized(message: str) -> Stop:
+    return Stop(
+        "unauthorized",
+        f"the provider refuses the key: {message}",
+        ExitCode.ACCOUNT,
+        Manner.DOWNLOADS,
+        "set a valid key in the environment, then run the same command again; nothing was marked as failed",
+    )
+
+
+def _no_credit(message: str) -> Stop:
+    return Stop(
+        "no_credit",
+        f"the account is out of credit: {message}",
+        ExitCode.ACCOUNT,
+        Manner.HARVEST,
+        "top the account up, then run the same command again; no job was marked as failed",
+    )
+
+
+def _wrong_contract(message: str, manner: Manner = Manner.HARVEST) -> Stop:
+    return Stop(
+        "contract",
+        message,
+        ExitCode.USAGE,
+        manner,
+        "check provider.model and provider.base_url; then run the same command again",
+    )

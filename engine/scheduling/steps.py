@@ -1,0 +1,88 @@
+"""What one step of a job's life came to: the values that ``life`` returns and the scheduler acts upon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from engine.scheduling.stop import Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The provider has the job; ask about it in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitAgain:
+    """The provider certainly does not have the job; submit it again after ``delay_s``."""
+
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StillWorking:
+    """Not finished; ask again when the schedule says."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskAgain:
+    """No usable answer; the same question again after ``delay_s``."""
+
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Completed; its result is to be fetched at once. ``duration_s`` is None if nothing tells how long it took."""
+
+    duration_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The result is recorded; its files are to be downloaded."""
+
+    cost_usd: float | None
+    lag_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AtRest:
+    """The outcome is decided and recorded; its line is owed. ``stored_bytes`` were downloaded."""
+
+    succeeded: bool
+    stored_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """UNKNOWN or HELD, with the reason recorded; the others go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlowDown:
+    """The server asks the whole lane to wait."""
+
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """The request did not reach the provider; nobody else's would."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopRun:
+    """The whole run has to wind down."""
+
+    stop: Stop
+
+
+SubmitStep: TypeAlias = Submitted | SubmitAgain | AtRest | SetAside | SlowDown | Unreachable | StopRun
+PollStep: TypeAlias = StillWorking | AskAgain | Finished | AtRest | SetAside | SlowDown | Unreachable | StopRun
+FetchStep: TypeAlias = AskAgain | Fetched | AtRest | SetAside | SlowDown | Unreachable | StopRun
+DownloadStep: TypeAlias = AskAgain | AtRest | StopRun

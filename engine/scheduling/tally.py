@@ -1,0 +1,67 @@
+"""The figures of a run while it works: one plain object that the moving parts count in and the console reads.
+
+Counts nothing that the ledger does not also know; it saves the console from asking it ten times a second.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+RECENT_FAILURES_MAX = 50
+
+
+@dataclass(slots=True)
+class Tally:
+    """Figures of one run; counts include what earlier processes did unless they say ``here``.
+
+    Attributes:
+        lines: job lines read so far.
+        input_complete: whether the whole input has been read.
+        pending: jobs that wait to be submitted.
+        submitting, generating, fetching, downloading: the jobs in flight, by where they are.
+        succeeded, failed, invalid: jobs whose outcome is decided.
+        written: result lines in the output.
+        unknown, held: jobs set aside.
+        spent_usd: what the provider said it charged.
+        in_flight_peak: the most jobs that were in flight at once, here.
+        submits, polls, throttles: requests made here.
+        downloaded_bytes: media stored here.
+        lag_sum_s, lag_jobs: for the mean time between a completion and our learning of it, here.
+        causes: how many jobs failed of what.
+        recent_failures: the last failed jobs as (id, kind, message).
+    """
+
+    lines: int = 0
+    input_complete: bool = False
+    pending: int = 0
+    submitting: int = 0
+    generating: int = 0
+    fetching: int = 0
+    downloading: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    invalid: int = 0
+    written: int = 0
+    unknown: int = 0
+    held: int = 0
+    spent_usd: float = 0.0
+    in_flight_peak: int = 0
+    submits: int = 0
+    polls: int = 0
+    throttles: int = 0
+    downloaded_bytes: int = 0
+    lag_sum_s: float = 0.0
+    lag_jobs: int = 0
+    causes: Counter[str] = field(default_factory=Counter)
+    recent_failures: deque[tuple[str, str, str]] = field(default_factory=lambda: deque(maxlen=RECENT_FAILURES_MAX))
+
+    @property
+    def in_flight(self) -> int:
+        """Jobs submitted and not yet at rest."""
+        return self.submitting + self.generating + self.fetching + self.downloading
+
+    @property
+    def decided(self) -> int:
+        """Jobs whose outcome is final."""
+        return self.succeeded + self.failed + self.invalid

@@ -1,0 +1,135 @@
+"""``GET /v2/requests/{id}/status`` and ``GET /v2/requests/{id}``: how a job is doing, and what it gave.
+
+FAILED comes as 422 on both. The record is gone an hour after the submit, whatever became of the job.
+Knows nothing of how jobs are accepted or billed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+from aiohttp import web
+
+from engine.simulator.faults import POLL, Fault
+from engine.simulator.job import Job, JobState
+from engine.simulator.replies import JSON, edge_page, error_reply, json_reply, ok_page, rate_limited_reply
+from engine.simulator.result_body import output_fields
+from engine.simulator.wire import reset, stall
+
+if TYPE_CHECKING:
+    from engine.simulator.world import World
+
+_UNKNOWN_WORD = "WARMING_UP"
+_FAULT_WAIT_S = 1.0
+_NOT_READY_KINDS = ("processing", "not_found", "error_500")
+
+
+class PollRoutes:
+    """The two routes that are asked about a job."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def add_to(self, app: web.Application) -> None:
+        """Mount the routes."""
+        app.router.add_get("/v2/requests/{request_id}/status", self.status)
+        app.router.add_get("/v2/requests/{request_id}", self.result)
+
+    async def status(self, request: web.Request) -> web.StreamResponse:
+        """Answer a poll."""
+        self._world.books.counts["polls"] += 1
+        job = self._world.find(request.match_info["request_id"])
+        if job is None:
+            return _not_found(request)
+        return await self._fault(request, job) or self._status_reply(job)
+
+    async def result(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request for the result."""
+        self._world.books.counts["result_gets"] += 1
+        job = self._world.find(request.match_info["request_id"])
+        if job is None:
+            return _not_found(request)
+        fault = await self._fault(request, job)
+        if fault is not None:
+            return fault
+        if job.state is not JobState.COMPLETED:
+            return self._status_reply(job)
+        return self._not_ready(request, job) or self._result_reply(job)
+
+    def _status_reply(self, job: Job) -> web.Response:
+        body: dict[str, object] = {"status": str(job.state), "request_id": job.request_id, "metrics": {}}
+        match job.state:
+            case JobState.COMPLETED:
+                body["metrics"] = _times(job)
+                return json_reply(body)
+            case JobState.FAILED:
+                body |= {"error": job.error, "metrics": _times(job)}
+                return json_reply(body, self._world.scenario.work.failed_http_status)
+            case _:
+                if Fault.UNKNOWN_STATUS_WORD in job.faults:
+                    self._world.draws.note(Fault.UNKNOWN_STATUS_WORD)
+                    body["status"] = _UNKNOWN_WORD
+                return json_reply(body)
+
+    def _result_reply(self, job: Job) -> web.Response:
+        world = self._world
+        if not job.result_fetched:
+            job.result_fetched = True
+            world.books.counts["results_fetched"] += 1
+        metrics: dict[str, object] = {"cost": job.price_usd, "remaining_credits": job.remaining_credits_usd}
+        metrics |= _times(job)
+        metrics["total_time"] = round(job.queue_time_s + job.inference_time_s, 3)
+        body = {"status": "COMPLETED", "request_id": job.request_id, "error": None}
+        return json_reply({**body, **output_fields(world, job), "metrics": metrics})
+
+    def _not_ready(self, request: web.Request, job: Job) -> web.Response | None:
+        details = self._world.scenario.fault_details
+        since_s = self._world.clock.now() - (job.ended_s or 0.0)
+        if Fault.RESULT_NOT_READY not in job.faults or since_s >= details.result_not_ready_s:
+            return None
+        self._world.draws.note(Fault.RESULT_NOT_READY)
+        share = self._world.dice.share("not ready", job.key, job.gets_count)
+        mixed = _NOT_READY_KINDS[int(share * len(_NOT_READY_KINDS))]
+        match mixed if details.result_not_ready_as == "mixed" else details.result_not_ready_as:
+            case "not_found":
+                return _not_found(request)
+            case "error_500":
+                return error_reply(500, "Result is not available")
+            case _:
+                return json_reply({"status": "PROCESSING", "request_id": job.request_id, "metrics": {}})
+
+    async def _fault(self, request: web.Request, job: Job) -> web.StreamResponse | None:
+        nth = job.gets_count
+        job.gets_count += 1
+        world = self._world
+        match world.draws.first(POLL, job.key, nth, job.body):
+            case None:
+                return None
+            case Fault.POLL_ERROR_500:
+                return error_reply(500, "Internal server error")
+            case Fault.POLL_BAD_GATEWAY:
+                return edge_page(502)
+            case Fault.POLL_RATE_LIMITED:
+                world.books.counts["rate_limited"] += 1
+                return rate_limited_reply(world.scenario.rate, wait_s=_FAULT_WAIT_S, utc_s=world.utc())
+            case Fault.POLL_HTML:
+                return ok_page()
+            case Fault.POLL_GARBAGE:
+                return web.Response(body=orjson.dumps({"status": str(job.state)})[:-3], content_type=JSON)
+            case Fault.POLL_WITHOUT_STATUS:
+                return json_reply({"status": None if nth % 2 else 7, "request_id": job.request_id})
+            case Fault.POLL_STALLED:
+                return await stall(request, world.scenario.fault_details.reply_stalled_s)
+            case Fault.POLL_REDIRECT:
+                return web.Response(status=302, headers={"Location": f"{world.media_url}{request.path}"})
+            case _:
+                return reset(request)
+
+
+def _times(job: Job) -> dict[str, object]:
+    return {"inference_time": round(job.inference_time_s, 3), "queue_time": round(job.queue_time_s, 3)}
+
+
+def _not_found(request: web.Request) -> web.Response:
+    return error_reply(404, f"Request {request.match_info['request_id']} not found")

@@ -1,0 +1,167 @@
+"""The simulator as one object: two listening sockets, the routes, and the world behind them.
+
+Lives in the event loop that starts it, next to the engine if wanted; prints nothing and logs nothing.
+The API and the output host have a port each, so that they are two origins.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from engine.simulator.account_routes import AccountRoutes
+from engine.simulator.clock import MachineClock
+from engine.simulator.gate import Gate
+from engine.simulator.history_routes import HistoryRoutes
+from engine.simulator.media_server import MediaServer
+from engine.simulator.operator_routes import OperatorRoutes
+from engine.simulator.poll_routes import PollRoutes
+from engine.simulator.submit_routes import SubmitRoutes
+from engine.simulator.sync_routes import SyncRoutes
+from engine.simulator.timestamps import Notation, write_instant
+from engine.simulator.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from engine.simulator.bill import Bill
+    from engine.simulator.clock import Clock
+    from engine.simulator.scenario import Scenario
+
+_BACKLOG = 4096  # with the usual 128, two hundred connects at once wait for a second
+_BODY_BYTES_MAX = 64 * 2**20
+_GOODBYE_S = 0.05  # for handlers that are still answering when the server stops
+
+_silent = logging.getLogger("engine.simulator.silent")
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
+
+
+class Simulator:
+    """A local provider. Use as an async context manager, or call ``start`` and ``stop``."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        media_port: int = 0,
+        clock: Clock | None = None,
+    ) -> None:
+        self._host = host
+        self._ports = [port, media_port]
+        self._world = World(scenario, clock or MachineClock())
+        self._runners: list[web.AppRunner] = []
+        self._sites: list[web.SockSite] = []
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen on both ports; the URLs are known from here on."""
+        for app in (self._api(), MediaServer(self._world).app()):
+            app.on_response_prepare.append(self._stamp)
+            runner = web.AppRunner(
+                app, access_log=None, logger=_silent, handler_cancellation=True, shutdown_timeout=_GOODBYE_S
+            )
+            await runner.setup()
+            self._runners.append(runner)
+        try:
+            await self.accept_connections()
+        except OSError:  # a port is taken: leave nothing half open behind
+            await self.stop()
+            raise
+        self._world.base_url, self._world.media_url = (f"http://{self._host}:{port}" for port in self._ports)
+
+    async def stop(self) -> None:
+        """Close everything; unfinished jobs end here."""
+        self._world.stop()
+        self._sites.clear()
+        for runner in self._runners:
+            await runner.cleanup()
+        self._runners.clear()
+
+    async def refuse_connections(self) -> None:
+        """Stop listening and cut what is open; jobs go on, and the ports are kept."""
+        for site in self._sites:
+            await site.stop()
+        self._sites.clear()
+        for runner in self._runners:
+            assert runner.server is not None
+            for connection in list(runner.server.connections):
+                connection.force_close()
+
+    async def accept_connections(self) -> None:
+        """Listen (again) on the same ports."""
+        for place, runner in enumerate(self._runners):
+            listener = socket.create_server((self._host, self._ports[place]), backlog=_BACKLOG)
+            self._ports[place] = listener.getsockname()[1]
+            site = web.SockSite(runner, listener, backlog=_BACKLOG)
+            await site.start()
+            self._sites.append(site)
+
+    @property
+    def base_url(self) -> str:
+        """The API's origin."""
+        return self._started(self._world.base_url)
+
+    @property
+    def history_url(self) -> str:
+        """What precedes ``/request-history``."""
+        return f"{self.base_url}/inference-request"
+
+    @property
+    def media_url(self) -> str:
+        """The output host's origin."""
+        return self._started(self._world.media_url)
+
+    @property
+    def scenario(self) -> Scenario:
+        """The scenario in force."""
+        return self._world.scenario
+
+    def bill(self, *, with_bodies: bool = True) -> Bill:
+        """Return what was counted so far."""
+        return self._world.bill(with_bodies=with_bodies)
+
+    def change(self, overrides: Mapping[str, object]) -> None:
+        """Change knobs while running, by (dotted) key."""
+        self._world.change(overrides)
+
+    def add_credits(self, amount_usd: float) -> None:
+        """Top the account up."""
+        self._world.credits.add(amount_usd)
+
+    async def idle(self) -> None:
+        """Wait until every accepted job is at its end; a stuck job never is."""
+        await self._world.idle()
+
+    def _api(self) -> web.Application:
+        app = web.Application(middlewares=[Gate(self._world).middleware], client_max_size=_BODY_BYTES_MAX)
+        submits = SubmitRoutes(self._world)
+        submits.add_to(app)
+        for routes in (PollRoutes, HistoryRoutes, AccountRoutes, OperatorRoutes):
+            routes(self._world).add_to(app)
+        SyncRoutes(self._world, submits).add_to(app)
+        return app
+
+    async def _stamp(self, _request: web.Request, response: web.StreamResponse) -> None:
+        if self._world.scenario.clock_offset_s:
+            response.headers["Date"] = write_instant(self._world.utc(), Notation.HTTP_DATE)
+
+    def _started(self, url: str) -> str:
+        if not url:
+            raise RuntimeError("the simulator is not started")
+        return url

@@ -1,0 +1,146 @@
+"""``POST /v2/{model}``: every POST that is accepted is a new job and will be billed.
+
+Faults come in two kinds, and the difference is money: before the job is accepted, and after. Nothing is
+awaited between the decision and the acceptance. Knows nothing of polling.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import orjson
+from aiohttp import web
+
+from engine.simulator.credits import Refusal
+from engine.simulator.faults import SUBMIT_AFTER, SUBMIT_BEFORE, Fault
+from engine.simulator.job import Job
+from engine.simulator.replies import JSON, edge_page, error_reply, json_reply, ok_page, rate_limited_reply
+from engine.simulator.wire import reset, send_byte_by_byte, send_cut, stall
+
+if TYPE_CHECKING:
+    from engine.simulator.world import World
+
+_TEAM_LIMIT_HTTP_STATUS = 406
+_FAULT_WAIT_S = 1.0
+
+
+class SubmitRoutes:
+    """The route that creates jobs."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def add_to(self, app: web.Application) -> None:
+        """Mount the routes."""
+        app.router.add_post("/v2/{model}", self.submit)
+
+    async def submit(self, request: web.Request) -> web.StreamResponse:
+        """Refuse, or accept and answer; with faults before and after."""
+        taken = await self.taken(request)
+        return await self._answer(request, taken) if isinstance(taken, Job) else taken
+
+    async def taken(self, request: web.Request) -> Job | web.StreamResponse:
+        """Return the job that the request became, or the refusal; with faults before acceptance."""
+        model = request.match_info["model"]
+        refusal = self._refusal(request, model)
+        if refusal is not None:
+            return refusal
+        body = _json_object(await request.read())
+        if body is None:
+            return error_reply(400, "Request body must be a JSON object")
+        account = self._world.books.account_of(model, body)
+        nth = account.attempts
+        account.attempts += 1
+        before = self._world.draws.first(SUBMIT_BEFORE, account.sha256, nth, account.body)
+        if before is not None:
+            return self._fail_before(request, before)
+        return self._money_refusal(model) or self._world.accept(account, body, attempt=nth)
+
+    def _refusal(self, request: web.Request, model: str) -> web.Response | None:
+        access = self._world.scenario.access
+        if request.content_type != JSON:
+            return error_reply(406, "Invalid content type")
+        if model in access.retired_models:
+            return error_reply(410, f"Model {model} has been retired")
+        if model in access.forbidden_models:
+            return error_reply(403, f"Access to model {model} is not allowed for this key")
+        if model not in access.models and "*" not in access.models:
+            return error_reply(404, f"Model {model} not found")
+        return None
+
+    def _money_refusal(self, model: str) -> web.Response | None:
+        match self._world.money_refusal(model):
+            case None:
+                return None
+            case Refusal.TEAM_LIMIT:
+                return error_reply(_TEAM_LIMIT_HTTP_STATUS, "Team spend limit reached for this month")
+            case Refusal.CREDITS:
+                status = self._world.scenario.credits.refusal_http_status
+                return error_reply(status, "Insufficient credits. Please add credits to continue.")
+
+    def _fail_before(self, request: web.Request, fault: Fault) -> web.Response:
+        world = self._world
+        match fault:
+            case Fault.ERROR_500:
+                return error_reply(500, "Internal server error")
+            case Fault.UNAVAILABLE_BEFORE:
+                return web.Response(status=503)
+            case Fault.BAD_GATEWAY_BEFORE:
+                return edge_page(502)
+            case Fault.GATEWAY_TIMEOUT_BEFORE:
+                return edge_page(504)
+            case Fault.SUBMIT_RATE_LIMITED:
+                world.books.counts["rate_limited"] += 1
+                return rate_limited_reply(world.scenario.rate, wait_s=_FAULT_WAIT_S, utc_s=world.utc())
+            case Fault.SUBMIT_REDIRECT:
+                return web.Response(status=307, headers={"Location": f"{world.media_url}{request.path}"})
+            case _:
+                return reset(request)
+
+    async def _answer(self, request: web.Request, job: Job) -> web.StreamResponse:
+        draws, details = self._world.draws, self._world.scenario.fault_details
+        after = draws.first(SUBMIT_AFTER, job.body_sha256, job.attempt, job.body)
+        if draws.hits(Fault.REPLY_DELAYED, job.body_sha256, job.attempt, job.body):
+            await asyncio.sleep(details.reply_delayed_s)
+        body = orjson.dumps(self._queued(job, foreign=after is Fault.FOREIGN_URLS))
+        match after:
+            case None | Fault.FOREIGN_URLS:
+                return web.Response(body=body, content_type=JSON)
+            case Fault.BAD_GATEWAY_AFTER:
+                return edge_page(502)
+            case Fault.GATEWAY_TIMEOUT_AFTER:
+                return edge_page(504)
+            case Fault.REPLY_TRUNCATED:
+                return web.Response(body=body[: len(body) // 2], content_type=JSON)
+            case Fault.REPLY_CUT:
+                return await send_cut(request, body, content_type=JSON)
+            case Fault.REPLY_HTML:
+                return ok_page()
+            case Fault.REPLY_WITHOUT_ID:
+                return json_reply({"status": "QUEUED"})
+            case Fault.REPLY_STALLED:
+                return await stall(request, details.reply_stalled_s)
+            case Fault.REPLY_SLOW:
+                return await send_byte_by_byte(request, body, content_type=JSON, byte_s=details.reply_slow_byte_s)
+            case _:
+                return reset(request)
+
+    def _queued(self, job: Job, *, foreign: bool) -> dict[str, str]:
+        origin = self._world.media_url if foreign else self._world.base_url
+        record = f"{origin}/v2/requests/{job.request_id}"
+        return {
+            "request_id": job.request_id,
+            "status": "QUEUED",
+            "status_url": f"{record}/status",
+            "response_url": record,
+            "poll_url": f"{record}/status",
+        }
+
+
+def _json_object(raw: bytes) -> dict[str, object] | None:
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None

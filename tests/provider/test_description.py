@@ -1,0 +1,146 @@
+"""The descriptions of providers: what is known of Segmind, and the sentence for a description that is wrong."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engine.errors import ConfigError
+from engine.provider.description import load_description
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AVATARS = ("kling-v1-pro-ai-avatar", "kling-v1-standard-ai-avatar", "kling-v2-pro-avatar", "kling-v2-standard-avatar")
+OWN = """
+name = "own"
+base_url = "https://api.example.com"
+api_key_env = "OWN_API_KEY"
+record_life_s = 60
+output_life_s = 600
+
+[models.painter]
+output = "image"
+[models.painter.parameters]
+size = { kind = "string", enum = ["small", "large"], default = "small" }
+steps = { kind = "integer", required = true, minimum = 1, maximum = 50 }
+"""
+
+
+def refusal(path: Path, content: str) -> str:
+    path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        load_description(str(path))
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    return message
+
+
+def test_segmind_is_described_as_documented() -> None:
+    segmind = load_description("segmind")
+    assert segmind.name == "segmind"
+    assert segmind.base_url == "https://api.segmind.com"
+    assert segmind.history_url == "https://api.spotprod.segmind.com/inference-request"
+    assert segmind.upload_url == "https://workflows-api.segmind.com/upload-asset"
+    assert segmind.api_key_env == "SEGMIND_API_KEY"
+    assert re.fullmatch(segmind.api_key_pattern, "SG_0123456789abcdef")
+    assert not re.fullmatch(segmind.api_key_pattern, '"SG_0123456789abcdef"')
+    assert segmind.default_model == "kling-v1-pro-ai-avatar"
+    assert (segmind.record_life_s, segmind.output_life_s) == (3_600.0, 7 * 86_400.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "price_usd", "expected_duration_s", "output"),
+    [
+        ("kling-v1-pro-ai-avatar", 4.475, 732, "video"),
+        ("kling-v1-standard-ai-avatar", 2.28, 460, "video"),
+        ("kling-v2-pro-avatar", 5.29, 779, "video"),
+        ("kling-v2-standard-avatar", 2.78, 499, "video"),
+        ("infinite-talk", 0.46, 302, "video"),
+        ("p-video-avatar", 0.81, 120, "video"),
+        ("hallo", 0.42, 304, "video"),
+        ("sadtalker", 0.18, 109, "video"),
+        ("seedance-2.0", 1.21, 189, "video"),
+        ("kling-2.6", 1.11, 122, "video"),
+        ("veo-3", 5.19, 144, "video"),
+        ("seedream-4.5", 0.04, 32, "image"),
+        ("chatterbox-tts", 0.02, 18, "audio"),
+        ("gpt-5.5", 0.04, 17, "text"),
+    ],
+)
+def test_each_model_has_its_published_figures(
+    name: str, price_usd: float, expected_duration_s: float, output: str
+) -> None:
+    model = load_description("segmind").models[name]
+    assert (model.price_usd, model.expected_duration_s, model.output) == (price_usd, expected_duration_s, output)
+    assert bool(model.parameters) == (name in AVATARS)
+
+
+@pytest.mark.parametrize("name", AVATARS)
+def test_the_avatar_models_need_a_picture_and_a_recording(name: str) -> None:
+    model = load_description("segmind").models[name]
+    assert model.problems({}) == ["params.image_url is missing", "params.audio_url is missing"]
+    urls = {"image_url": "https://example.com/a.png", "audio_url": "https://example.com/a.wav"}
+    assert model.problems(urls) == model.problems({**urls, "prompt": "a calm presenter"}) == []
+
+
+def test_the_simulator_is_segmind_without_an_address() -> None:
+    simulator, segmind = load_description("simulator"), load_description("segmind")
+    assert (simulator.base_url, simulator.history_url, simulator.upload_url) == ("", "", "")
+    assert simulator.models == segmind.models
+
+
+def test_a_description_of_ones_own_is_read(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(OWN)
+    description = load_description(str(tmp_path / "own.toml"))
+    assert (description.name, description.history_url, description.default_model) == ("own", "", "")
+    painter = description.models["painter"]
+    assert (painter.output, painter.price_usd, painter.parameters["size"].default) == ("image", None, "small")
+    assert painter.problems({"size": "larg", "steps": 51}) == [
+        "params.size must be one of 'small', 'large', not 'larg', did you mean 'large'?",
+        "params.steps must be at most 50, not 51",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("base_url", "base_ulr", "there is no key 'base_ulr', did you mean 'base_url'?"),
+        ('name = "own"', "", "name is missing"),
+        ("record_life_s = 60", "record_life_s = 0", "record_life_s must be a number above 0"),
+        ("record_life_s = 60", "record_life_s = nan", "record_life_s must be a number above 0"),
+        ("https://api.example.com", "http://api.example.com", "base_url must be an https URL"),
+        ("https://api.example.com", "", "base_url must be an https URL"),
+        ("OWN_API_KEY", "SG_0123456789abcdef", "what looks like an API key"),
+        ("OWN_API_KEY", "own key", "api_key_env must be the name of an environment variable"),
+        ('name = "own"', 'name = "own"\napi_key_pattern = "("', "api_key_pattern is no regular expression"),
+        ('name = "own"', 'name = "own"\ndefault_model = "paniter"', "did you mean 'painter'?"),
+        ('output = "image"', 'output = "images"', "models.painter.output must be"),
+        ('output = "image"', "prise_usd = 1", "did you mean 'price_usd'?"),
+        ('output = "image"', "price_usd = -1", "models.painter.price_usd must be"),
+        ('kind = "string"', 'kind = "str"', "models.painter.parameters.size.kind must be"),
+        ('kind = "string"', 'sort = "string"', "there is no key 'models.painter.parameters.size.sort'"),
+        ("size = {", "size = 5 #", "models.painter.parameters.size must be a table, not 5"),
+        ("[models.painter]", '[models."../painter"]', "the name of a model"),
+        ("minimum = 1", "minimum = inf", "minimum must be a number"),
+    ],
+)
+def test_a_wrong_description_is_refused_with_its_key(tmp_path: Path, old: str, new: str, words: str) -> None:
+    assert words in refusal(tmp_path / "own.toml", OWN.replace(old, new, 1))
+
+
+def test_tables_that_are_no_tables_are_refused(tmp_path: Path) -> None:
+    head = OWN.partition("[models")[0]
+    assert "models is missing" in refusal(tmp_path / "own.toml", head)
+    assert "models must be a table, not 5" in refusal(tmp_path / "own.toml", head + "models = 5")
+    assert "models.a must be a table, not 5" in refusal(tmp_path / "own.toml", head + "[models]\na = 5")
+    assert "not TOML" in refusal(tmp_path / "own.toml", "name = ")
+
+
+def test_an_unknown_preset_is_refused_with_the_nearest_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'segmind'"):
+        load_description("segmnd")
+    with pytest.raises(ConfigError, match="does not exist"):
+        load_description(str(tmp_path / "none.toml"))

@@ -183,7 +183,7 @@ class Downloader:
     async def fetch(self, task: DownloadTask) -> StoredFile:
         """Return the record of the stored and verified file.
 
-        Cancelled, it leaves at most a ``.part``.
+        Cancelled, it leaves nothing but what was whole already; killed, at most a ``.part``.
 
         Raises:
             DownloadError: the file cannot be had; its ``kind`` says why.
@@ -206,9 +206,6 @@ class Downloader:
                 )
                 # The name is another's now, or gone.
                 remove = False
-            except asyncio.CancelledError:
-                remove = False
-                raise
             finally:
                 await part.close(remove=remove)
         return StoredFile(

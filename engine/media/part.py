@@ -127,7 +127,7 @@ class PartFile:
             return cls(path, await settled(opening), executor)
         except asyncio.CancelledError:
             if not opening.cancelled() and opening.exception() is None:
-                opening.result().close()
+                _discard(path, opening.result())
             raise
 
     @override
@@ -219,6 +219,12 @@ def _open(path: Path, *, reserve_bytes: int, free: Callable[[Path], int]) -> _Ha
     except BaseException:
         os.close(fd)
         raise
+
+
+def _discard(path: Path, file: _HashedFile) -> None:
+    """Take back a part that nobody will use."""
+    path.unlink(missing_ok=True)
+    file.close()
 
 
 def _own(fd: int, path: Path) -> None:

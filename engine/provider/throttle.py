@@ -7,9 +7,9 @@ response's own ``Date`` (our clock may be wrong by days). What cannot be read is
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
+
+from engine.provider.moments import epoch_of, epoch_of_http_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +18,7 @@ WAIT_S_MIN = 1.0
 WAIT_S_MAX = 120.0
 RESET_HEADER = "x-rate-limit-reset-at-utc"
 
-_NUMBER = re.compile(r"[0-9]{1,13}(\.[0-9]{1,9})?\Z", re.ASCII)
-_EPOCH_MS_FROM = 1e11
-"""Above this an epoch is in milliseconds: as seconds it would lie in the year 5138."""
+_SECONDS = re.compile(r"[0-9]{1,13}(\.[0-9]{1,9})?\Z", re.ASCII)
 
 
 def throttle_wait_s(headers: Mapping[str, str], *, utc: float) -> float | None:
@@ -30,7 +28,7 @@ def throttle_wait_s(headers: Mapping[str, str], *, utc: float) -> float | None:
         headers: case-insensitive; the header may be absent, repeated (then the mapping gives the first), or absurd.
         utc: our own idea of the time, used where the response carries no ``Date``.
     """
-    now = _http_date(headers.get("Date", "")) or utc
+    now = epoch_of_http_date(headers.get("Date", "")) or utc
     hints = (_retry_after_s(headers.get("Retry-After", ""), now), _reset_in_s(headers.get(RESET_HEADER, ""), now))
     usable = [hint for hint in hints if hint is not None]
     return min(max(*usable, WAIT_S_MIN), WAIT_S_MAX) if usable else None
@@ -38,35 +36,12 @@ def throttle_wait_s(headers: Mapping[str, str], *, utc: float) -> float | None:
 
 def _retry_after_s(text: str, now: float) -> float | None:
     text = text.strip()
-    if _NUMBER.match(text):
+    if _SECONDS.match(text):
         return float(text)
-    date = _http_date(text)
+    date = epoch_of_http_date(text)
     return None if date is None else date - now
 
 
 def _reset_in_s(text: str, now: float) -> float | None:
-    text = text.strip()
-    if not text.isascii():
-        return None
-    if _NUMBER.match(text):
-        epoch = float(text)
-        return (epoch / 1000 if epoch > _EPOCH_MS_FROM else epoch) - now
-    moment = _iso(text) or _http_date(text)
+    moment = epoch_of(text)
     return None if moment is None else moment - now
-
-
-def _iso(text: str) -> float | None:
-    """Read ISO 8601 with ``T`` or a space, with or without ``Z`` or an offset; without one it is UTC."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _http_date(text: str) -> float | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError):
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -103,7 +103,8 @@ class Books:
         sha = sha256(model.encode() + b"\n" + canonical).hexdigest()
         account = self._bodies.get(sha)
         if account is None:
-            account = self._bodies[sha] = BodyAccount(sha, model, canonical)
+            # orjson returns bytes that keep their 4 kB work buffer; a copy is as long as its text.
+            account = self._bodies[sha] = BodyAccount(sha, model, bytes(memoryview(canonical)))
         return account
 
     def arrived(self, now_s: float, window_s: float, *, submit: bool) -> None:

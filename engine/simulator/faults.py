@@ -25,6 +25,7 @@ class Fault(StrEnum):
     REPLY_CUT = "reply_cut"
     REPLY_HTML = "reply_html"
     REPLY_WITHOUT_ID = "reply_without_id"
+    REPLY_WITH_OLD_ID = "reply_with_old_id"
     REPLY_DELAYED = "reply_delayed"
     REPLY_SLOW = "reply_slow"
     REPLY_STALLED = "reply_stalled"
@@ -43,6 +44,9 @@ class Fault(StrEnum):
     POLL_RATE_LIMITED = "poll_rate_limited"
     POLL_HTML = "poll_html"
     POLL_GARBAGE = "poll_garbage"
+    POLL_HUGE = "poll_huge"
+    POLL_GZIP_BOMB = "poll_gzip_bomb"
+    POLL_DEEP = "poll_deep"
     POLL_WITHOUT_STATUS = "poll_without_status"
     POLL_LOST = "poll_lost"
     POLL_STALLED = "poll_stalled"
@@ -61,6 +65,7 @@ class Fault(StrEnum):
     DOWNLOAD_EXPIRED = "download_expired"
     DOWNLOAD_REDIRECT = "download_redirect"
     DOWNLOAD_NO_LENGTH = "download_no_length"
+    DOWNLOAD_ENDLESS = "download_endless"
     DOWNLOAD_RANGE_IGNORED = "download_range_ignored"
     DOWNLOAD_CHANGED = "download_changed"
 
@@ -82,6 +87,7 @@ _SUBMIT_AFTER: dict[Fault, str] = {
     Fault.REPLY_CUT: "200 that promises more bytes than come before the reset; accepted",
     Fault.REPLY_HTML: "200 with an HTML page; accepted",
     Fault.REPLY_WITHOUT_ID: "200 QUEUED without request_id and URLs; accepted",
+    Fault.REPLY_WITH_OLD_ID: "the good reply carries the id of the first job ever; accepted",
     Fault.REPLY_STALLED: "no reply for reply_stalled_s, then a reset; accepted",
     Fault.REPLY_SLOW: "the good reply comes byte by byte, one every reply_slow_byte_s; accepted",
     Fault.FOREIGN_URLS: "the good reply's URLs point at the output host; accepted",
@@ -100,6 +106,9 @@ _POLL: dict[Fault, str] = {
     Fault.POLL_RATE_LIMITED: "a status or result GET answers 429",
     Fault.POLL_HTML: "a status or result GET answers 200 with an HTML page",
     Fault.POLL_GARBAGE: "a status or result GET answers 200 with JSON that stops in the middle",
+    Fault.POLL_HUGE: "a status or result GET answers a JSON text of huge_bytes",
+    Fault.POLL_GZIP_BOMB: "a status or result GET answers a small gzip that unpacks to huge_bytes",
+    Fault.POLL_DEEP: "a status or result GET answers JSON that is nested a hundred thousand deep",
     Fault.POLL_WITHOUT_STATUS: "a status or result GET answers 200 with a status that is no text",
     Fault.POLL_LOST: "a status or result GET ends in a reset",
     Fault.POLL_STALLED: "a status or result GET is not answered for reply_stalled_s, then reset",
@@ -120,6 +129,7 @@ _DOWNLOAD: dict[Fault, str] = {
     Fault.DOWNLOAD_EXPIRED: "the file is gone early (expired_http_status)",
     Fault.DOWNLOAD_REDIRECT: "302, redirect_hops times, then the file (or to redirect_location)",
     Fault.DOWNLOAD_NO_LENGTH: "no Content-Length: the body ends where the connection ends",
+    Fault.DOWNLOAD_ENDLESS: "zeros without a length, until the client leaves",
     Fault.DOWNLOAD_RANGE_IGNORED: "a Range is answered with 200 and the whole file",
     Fault.DOWNLOAD_CHANGED: "the file has another content, length and ETag than at the first request",
 }

@@ -60,12 +60,12 @@ class HistoryRoutes:
             return error_reply(400, str(error))
         chosen = self._filtered(jobs, query.get("model_name", ""), status)
         ordered = _ordered(chosen, query.get("sort_by", ""), descending=query.get("sort_order") != "asc")
-        moment_s = self._moment_s()
-        places = [(job, index) for job in ordered for index in range(rows_of(self._world, job, moment_s))]
         begin = (page - 1) * per_page
-        rows = [row(self._world, job, index, moment_s) for job, index in places[begin : begin + per_page]]
+        places, total = self._places(ordered, begin, begin + per_page)
+        moment_s = self._moment_s()
+        rows = [row(self._world, job, index, moment_s) for job, index in places]
         envelope = self._world.scenario.history.envelope
-        return json_reply(enveloped(envelope, rows, total=len(places), page=page, per_page=per_page))
+        return json_reply(enveloped(envelope, rows, total=total, page=page, per_page=per_page))
 
     async def one(self, request: web.Request) -> web.StreamResponse:
         """Answer the row of one request, of any age."""
@@ -121,8 +121,21 @@ class HistoryRoutes:
         return jobs[begin : min(end, bisect_right(jobs, self._moment_s(), key=lambda job: job.created_s))]
 
     def _filtered(self, jobs: list[Job], model_part: str, status: str) -> list[Job]:
+        models = {model for model in self._world.models_seen if model_part in model}
+        if models != self._world.models_seen:
+            jobs = [job for job in jobs if job.model in models]
         moment_s = self._moment_s()
-        return [job for job in jobs if model_part in job.model and matches_status(job, status, moment_s)]
+        return [job for job in jobs if matches_status(job, status, moment_s)] if status else jobs
+
+    def _places(self, ordered: list[Job], begin: int, end: int) -> tuple[list[tuple[Job, int]], int]:
+        """Return the part of the rows that a page shows, as job and output, and how many rows there are."""
+        copies = self._world.scenario.history.row_copies
+        if self._world.files_per_job_max == 1:  # the usual case, at no cost for the rows of other pages
+            total = len(ordered) * copies
+            return [(ordered[place // copies], 0) for place in range(begin, min(end, total))], total
+        moment_s = self._moment_s()
+        places = [(job, index) for job in ordered for index in range(rows_of(self._world, job, moment_s))]
+        return places[begin:end], len(places)
 
 
 def _ordered(jobs: list[Job], sort_by: str, *, descending: bool) -> list[Job]:

@@ -6,6 +6,7 @@ Knows nothing of how jobs are accepted or billed.
 
 from __future__ import annotations
 
+import gzip
 from typing import TYPE_CHECKING
 
 import orjson
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _UNKNOWN_WORD = "WARMING_UP"
 _FAULT_WAIT_S = 1.0
+_DEPTH = 100_000
 _NOT_READY_KINDS = ("processing", "not_found", "error_500")
 
 
@@ -103,28 +105,44 @@ class PollRoutes:
         nth = job.gets_count
         job.gets_count += 1
         world = self._world
-        match world.draws.first(POLL, job.key, nth, job.body):
+        fault = world.draws.first(POLL, job.key, nth, job.body)
+        match fault:
             case None:
                 return None
+            case Fault.POLL_RATE_LIMITED:
+                world.books.counts["rate_limited"] += 1
+                return rate_limited_reply(world.scenario.rate, wait_s=_FAULT_WAIT_S, utc_s=world.utc())
+            case Fault.POLL_STALLED:
+                return await stall(request, world.scenario.fault_details.reply_stalled_s)
+            case Fault.POLL_LOST:
+                return reset(request)
+            case Fault.POLL_REDIRECT:
+                return web.Response(status=302, headers={"Location": f"{world.media_url}{request.path}"})
             case Fault.POLL_ERROR_500:
                 return error_reply(500, "Internal server error")
             case Fault.POLL_BAD_GATEWAY:
                 return edge_page(502)
-            case Fault.POLL_RATE_LIMITED:
-                world.books.counts["rate_limited"] += 1
-                return rate_limited_reply(world.scenario.rate, wait_s=_FAULT_WAIT_S, utc_s=world.utc())
             case Fault.POLL_HTML:
                 return ok_page()
-            case Fault.POLL_GARBAGE:
-                return web.Response(body=orjson.dumps({"status": str(job.state)})[:-3], content_type=JSON)
-            case Fault.POLL_WITHOUT_STATUS:
-                return json_reply({"status": None if nth % 2 else 7, "request_id": job.request_id})
-            case Fault.POLL_STALLED:
-                return await stall(request, world.scenario.fault_details.reply_stalled_s)
-            case Fault.POLL_REDIRECT:
-                return web.Response(status=302, headers={"Location": f"{world.media_url}{request.path}"})
             case _:
-                return reset(request)
+                return _misshapen(fault, job, nth, world.scenario.fault_details.huge_bytes)
+
+
+def _misshapen(fault: Fault, job: Job, nth: int, huge_bytes: int) -> web.Response:
+    """Return a 200 whose body is not what it should be."""
+    status = orjson.dumps({"status": str(job.state)})
+    match fault:
+        case Fault.POLL_HUGE:
+            return web.Response(body=status.ljust(huge_bytes), content_type=JSON)
+        case Fault.POLL_GZIP_BOMB:
+            packed = gzip.compress(status.ljust(huge_bytes), compresslevel=9, mtime=0)
+            return web.Response(body=packed, content_type=JSON, headers={"Content-Encoding": "gzip"})
+        case Fault.POLL_DEEP:
+            return web.Response(body=b'{"status":' + b"[" * _DEPTH + b"]" * _DEPTH + b"}", content_type=JSON)
+        case Fault.POLL_WITHOUT_STATUS:
+            return json_reply({"status": None if nth % 2 else 7, "request_id": job.request_id})
+        case _:
+            return web.Response(body=status[:-3], content_type=JSON)
 
 
 def _times(job: Job) -> dict[str, object]:

@@ -104,7 +104,7 @@ class Retention(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class Credits(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Money."""
 
-    start_usd: NotNegative = 100_000.0  # read once, at the start; later use POST /_simulator/credits
+    start_usd: NotNegative = 1_000_000.0  # read once, at the start; later use POST /_simulator/credits
     free_usd: NotNegative = 0.0
     price_usd: NotNegative | None = None  # of every model; absent: prices_usd
     prices_usd: dict[str, NotNegative] = msgspec.field(default_factory=lambda: dict(PUBLISHED_PRICES_USD))
@@ -167,6 +167,7 @@ class FaultDetails(_Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     reply_delayed_s: NotNegative = 2.0
     reply_slow_byte_s: NotNegative = 0.02
     reply_stalled_s: NotNegative = 3600.0
+    huge_bytes: Count = 64 * 2**20
     download_slow_bytes_per_s: Positive = 2000.0
     download_stalled_s: NotNegative = 3600.0
 

@@ -103,9 +103,10 @@ class SubmitRoutes:
         after = draws.first(SUBMIT_AFTER, job.body_sha256, job.attempt, job.body)
         if draws.hits(Fault.REPLY_DELAYED, job.body_sha256, job.attempt, job.body):
             await asyncio.sleep(details.reply_delayed_s)
-        body = orjson.dumps(self._queued(job, foreign=after is Fault.FOREIGN_URLS))
+        named = self._world.newest_last[0] if after is Fault.REPLY_WITH_OLD_ID else job
+        body = orjson.dumps(self._queued(named, foreign=after is Fault.FOREIGN_URLS))
         match after:
-            case None | Fault.FOREIGN_URLS:
+            case None | Fault.FOREIGN_URLS | Fault.REPLY_WITH_OLD_ID:
                 return web.Response(body=body, content_type=JSON)
             case Fault.BAD_GATEWAY_AFTER:
                 return edge_page(502)

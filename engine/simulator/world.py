@@ -46,6 +46,8 @@ class World:
         self.clips = Clips()
         self.jobs: dict[str, Job] = {}
         self.newest_last: list[Job] = []  # the same jobs; sorted by creation, so that it can be bisected
+        self.models_seen: set[str] = set()
+        self.files_per_job_max = 1
         self.assets: dict[str, tuple[str, bytes]] = {}
         self.base_url = ""
         self.media_url = ""
@@ -98,6 +100,8 @@ class World:
         job = self._new_job(account, body, attempt)
         self.jobs[job.request_id] = job
         self.newest_last.append(job)
+        self.models_seen.add(job.model)
+        self.files_per_job_max = max(self.files_per_job_max, job.files_count)
         self.books.accepted(account, job.request_id)
         self._idle.clear()
         self.credits.hold(job.price_usd)

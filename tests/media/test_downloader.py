@@ -8,7 +8,6 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import web
 
 from engine.media.downloader import DownloadTask, backoff_s
 from engine.media.failures import DownloadError
@@ -273,34 +272,6 @@ async def test_403_404_410_on_the_url_are_told_at_once(kit: Any, status: int) ->
     assert len(host.asked) == 1
 
 
-async def test_redirect_at_most_5_are_followed(kit: Any) -> None:
-    hops = [kit.answer(status=301 + n % 2, headers={"Location": f"/hop{n}"}) for n in range(5)]
-    body = kit.mp4()
-    host = await kit.host(*hops, kit.answer(body))
-    downloader = await kit.downloader(tries_max=1)
-    assert kit.stored((await downloader.fetch(task(host.url()))).path) == body
-    assert [asked.target for asked in host.asked][1:] == [f"/hop{n}" for n in range(5)]
-    endless = await kit.host(kit.answer(status=307, headers={"Location": "/again"}))
-    error = await failure(downloader, task(endless.url()))
-    assert error.kind == "unreachable"
-    assert len(endless.asked) == 6
-
-
-@pytest.mark.parametrize("location", ["ftp://host.example/a", "file:///etc/passwd", "javascript:alert(1)"])
-async def test_redirect_to_another_scheme_is_refused(kit: Any, location: str) -> None:
-    host = await kit.host(kit.answer(status=302, headers={"Location": location}))
-    error = await failure(await kit.downloader(), task(host.url()))
-    assert error.kind == "blocked_address"
-    assert len(host.asked) == 1
-
-
-@pytest.mark.parametrize("headers", [{}, {"Location": ""}, {"Location": "http://[bad/"}])
-async def test_redirect_to_nowhere_is_tried_again(kit: Any, headers: dict[str, str]) -> None:
-    body = kit.mp4()
-    host = await kit.host(kit.answer(status=302, headers=headers), kit.answer(body))
-    assert kit.stored((await (await kit.downloader()).fetch(task(host.url()))).path) == body
-
-
 async def test_larger_than_the_cap_is_told_before_the_body(kit: Any) -> None:
     host = await kit.host(kit.answer(b"x", length=5_001, hang=True))
     error = await failure(await kit.downloader(bytes_max=5_000), task(host.url()))
@@ -384,48 +355,6 @@ async def test_all_tries_together_have_a_limit(kit: Any) -> None:
     error = await failure(await kit.downloader(fetch_s_max=0.2), task(host.url()))
     assert error.kind == "unreachable"
     assert kit.names() == []
-
-
-async def test_many_at_once_are_all_stored(kit: Any) -> None:
-    bodies = {f"clip-{n}-{n:012x}": kit.mp4(1_000 + n) for n in range(60)}
-
-    async def serve(request: web.Request) -> web.Response:
-        return web.Response(body=bodies[request.match_info["name"]])
-
-    app = web.Application()
-    app.router.add_get("/{name}", serve)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    kit.stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=4096)
-    await site.start()
-    port = runner.addresses[0][1]
-    downloader = await kit.downloader()
-    wanted = [task(f"http://127.0.0.1:{port}/{name}", name=name) for name in bodies]
-    for stored in await asyncio.gather(*(downloader.fetch(one) for one in wanted)):
-        assert kit.stored(stored.path) == bodies[stored.path.removeprefix("media/").removesuffix(".mp4")]
-
-
-async def test_the_same_name_at_once_is_stored_once(kit: Any) -> None:
-    host = await kit.host(kit.answer(kit.mp4()))
-    downloader = await kit.downloader()
-    stored = await asyncio.gather(*(downloader.fetch(task(host.url())) for _ in range(5)))
-    assert {one.path for one in stored} == {f"media/{NAME}.mp4"}
-    assert kit.names() == [f"{NAME}.mp4"]
-
-
-async def test_cancelled_at_any_moment_it_leaves_at_most_a_part(kit: Any) -> None:
-    body = kit.mp4(300_000)
-    host = await kit.host(kit.ranged(body, cut_at=200_000))
-    downloader = await kit.downloader(block_bytes=16_384)
-    rng = random.Random(11)
-    for round_number in range(60):
-        work = asyncio.create_task(downloader.fetch(task(host.url(), name=f"c-{round_number}")))
-        await asyncio.sleep(rng.random() * 0.05)
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
-    for name in kit.names():
-        assert name.endswith(".part") or (kit.media_dir / name).read_bytes() == body
 
 
 async def test_an_unsafe_name_is_a_programming_error(kit: Any) -> None:

@@ -86,21 +86,22 @@ def test_an_mp4_without_moov_or_mdat_is_refused(missing: str, make: Any) -> None
 
 
 @pytest.mark.parametrize(
-    "hostile",
+    ("hostile", "reason"),
     [
-        b"\x00\x00\x00\x01mdat\x00\x00\x00\x00\x00\x00\x00\x00",  # 64-bit length 0: would loop
-        b"\x00\x00\x00\x01mdat\x00\x00\x00\x00\x00\x00\x00\x0f",  # shorter than its own header
-        b"\x00\x00\x00\x01mdat\xff\xff\xff\xff\xff\xff\xff\xff",  # beyond any file
-        b"\x00\x00\x00\x01mdat\x80\x00\x00\x00\x00\x00\x00\x00",
-        b"\x00\x00\x00\x07mdat",
-        b"\x00\x00\x00\x02mdat",
-        b"\xff\xff\xff\xffmdat",
-        b"\x00\x00\x00\x08\x00\x01\x02\x03",
-        b"tail",
+        (b"\x00\x00\x00\x01mdat\x00\x00\x00\x00\x00\x00\x00\x00", "shorter than its header"),  # would loop
+        (b"\x00\x00\x00\x01mdat\x00\x00\x00\x00\x00\x00\x00\x0f", "shorter than its header"),
+        (b"\x00\x00\x00\x01mdat\xff\xff\xff\xff\xff\xff\xff\xff", "ends inside box 'mdat'"),
+        (b"\x00\x00\x00\x01mdat\x80\x00\x00\x00\x00\x00\x00\x00", "ends inside box 'mdat'"),
+        (b"\x00\x00\x00\x01mdat\x80", "inside the header"),
+        (b"\x00\x00\x00\x07mdat", "shorter than its header"),
+        (b"\x00\x00\x00\x02mdat", "shorter than its header"),
+        (b"\xff\xff\xff\xffmdat", "ends inside box 'mdat'"),
+        (b"\x00\x00\x00\x08\x00\x01\x02\x03", "no box at byte"),
+        (b"tail", "4 bytes after the last box"),
     ],
 )
-def test_an_impossible_box_length_is_refused(hostile: bytes, media: dict[str, bytes]) -> None:
-    with pytest.raises(BadMediaError):
+def test_an_impossible_box_length_is_refused(hostile: bytes, reason: str, media: dict[str, bytes]) -> None:
+    with pytest.raises(BadMediaError, match=reason):
         looked(media["video/mp4"] + hostile)
 
 

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from engine.simulator import Scenario, Simulator
+from engine.simulator.clock import MachineClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -29,6 +30,34 @@ class Reply(NamedTuple):
         return orjson.loads(self.content)
 
 
+class SkippingClock:
+    """The machine's clock, and jumps on top of it; workers go on in real time."""
+
+    def __init__(self) -> None:
+        self._machine = MachineClock()
+        self._skipped_s = 0.0
+
+    def now(self) -> float:
+        return self._machine.now() + self._skipped_s
+
+    def utc(self) -> float:
+        return self._machine.utc() + self._skipped_s
+
+    def skip(self, seconds: float) -> None:
+        self._skipped_s += seconds
+
+
+@pytest.fixture
+def clock() -> SkippingClock:
+    return SkippingClock()
+
+
+@pytest.fixture
+def skip(clock: SkippingClock) -> Callable[[float], None]:
+    """Let this many seconds pass for every simulator of the test."""
+    return clock.skip
+
+
 @pytest.fixture
 def model() -> str:
     return "kling-v1-pro-ai-avatar"
@@ -40,13 +69,15 @@ def body() -> dict[str, str]:
 
 
 @pytest.fixture
-async def simulate() -> AsyncIterator[Callable[..., Awaitable[tuple[Simulator, aiohttp.ClientSession]]]]:
+async def simulate(
+    clock: SkippingClock,
+) -> AsyncIterator[Callable[..., Awaitable[tuple[Simulator, aiohttp.ClientSession]]]]:
     simulators = []
     async with AsyncExitStack() as stack:
 
         async def opened(overrides: Mapping[str, object] | None = None) -> tuple[Simulator, aiohttp.ClientSession]:
             scenario = Scenario.load("calm", {**FAST, **(overrides or {})})
-            simulator = await stack.enter_async_context(Simulator(scenario))
+            simulator = await stack.enter_async_context(Simulator(scenario, clock=clock))
             session = aiohttp.ClientSession(simulator.base_url, headers={"x-api-key": KEY})
             simulators.append(simulator)
             return simulator, await stack.enter_async_context(session)

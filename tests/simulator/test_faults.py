@@ -13,15 +13,17 @@ import pytest
 from engine.simulator import Fault, Simulator
 from engine.simulator.faults import FAULTS
 
+Skip = Callable[[float], None]
 Simulate = Callable[..., Awaitable[tuple[Simulator, aiohttp.ClientSession]]]
 
 FAST_DETAILS = {
-    "fault_details.young_404_s": 0.05,
-    "fault_details.result_not_ready_s": 0.05,
+    "fault_details.young_404_s": 60,
+    "fault_details.result_not_ready_s": 60,
     "fault_details.result_not_ready_as": "processing",
     "fault_details.reply_delayed_s": 0.1,
     "fault_details.reply_slow_byte_s": 0.001,
     "fault_details.reply_stalled_s": 0.1,
+    "fault_details.huge_bytes": 2_000_000,
     "fault_details.download_stalled_s": 0.1,
     "fault_details.download_slow_bytes_per_s": 200_000,
 }
@@ -35,6 +37,7 @@ class Scene:
     session: aiohttp.ClientSession
     model: str
     body: dict[str, str]
+    skip: Skip | None = None
 
     async def post(self) -> tuple[int, Any]:
         reply = self.session.post(f"/v2/{self.model}", json=self.body, allow_redirects=False)
@@ -130,6 +133,14 @@ async def reply_without_id(scene: Scene) -> None:
     assert (*await scene.post(), scene.accepted) == (200, {"status": "QUEUED"}, 1)
 
 
+async def reply_with_old_id(scene: Scene) -> None:
+    scene.simulator.change({"faults.reply_with_old_id": 0})
+    _, first = await scene.post()
+    scene.simulator.change({"faults.reply_with_old_id": 1})
+    assert await scene.post() == (200, first)
+    assert scene.accepted == 2
+
+
 async def reply_delayed(scene: Scene) -> None:
     begin = asyncio.get_running_loop().time()
     assert (await scene.post())[0] == 200
@@ -185,7 +196,8 @@ async def failed_job(scene: Scene) -> None:
 async def young_404(scene: Scene) -> None:
     _, answer = await scene.post()
     assert (await scene.get(answer["status_url"]))[0] == 404
-    await asyncio.sleep(0.06)
+    assert scene.skip is not None
+    scene.skip(61)
     assert (await scene.get(answer["status_url"]))[0] == 200
 
 
@@ -193,7 +205,8 @@ async def result_not_ready(scene: Scene) -> None:
     record = await scene.job()
     assert (await scene.get(f"{record}/status"))[1]["status"] == "COMPLETED"
     assert (await scene.get(record))[1]["status"] == "PROCESSING"
-    await asyncio.sleep(0.06)
+    assert scene.skip is not None
+    scene.skip(61)
     assert (await scene.get(record))[1]["status"] == "COMPLETED"
 
 
@@ -224,6 +237,24 @@ async def poll_html(scene: Scene) -> None:
 
 async def poll_garbage(scene: Scene) -> None:
     assert await scene.get(f"{await scene.job()}/status") == (200, b'{"status":"COMPLETE')
+
+
+async def poll_huge(scene: Scene) -> None:
+    status, body = await scene.get(await scene.job())
+    assert (status, body) == (200, {"status": "COMPLETED"})
+    async with scene.session.get(await scene.job()) as response:
+        assert response.headers["Content-Length"] == "2000000"
+
+
+async def poll_gzip_bomb(scene: Scene) -> None:
+    async with scene.session.get(await scene.job()) as response:
+        assert int(response.headers["Content-Length"]) < 5000
+        assert len(await response.read()) == 2_000_000
+
+
+async def poll_deep(scene: Scene) -> None:
+    async with scene.session.get(await scene.job()) as response:
+        assert (await response.read()).count(b"[") == 100_000
 
 
 async def poll_without_status(scene: Scene) -> None:
@@ -325,6 +356,12 @@ async def download_no_length(scene: Scene) -> None:
         assert (await response.read())[4:8] == b"ftyp"
 
 
+async def download_endless(scene: Scene) -> None:
+    async with scene.session.get(await scene.file_url()) as response:
+        for _ in range(20):
+            assert await response.content.readexactly(65_536) == bytes(65_536)
+
+
 async def download_range_ignored(scene: Scene) -> None:
     status, content = await scene.get(await scene.file_url(), Range="bytes=10-")
     assert (status, content[4:8]) == (200, b"ftyp")
@@ -344,10 +381,10 @@ async def download_changed(scene: Scene) -> None:
 @pytest.mark.sockets
 @pytest.mark.parametrize("fault", list(Fault))
 async def test_each_fault_happens_as_its_sentence_says(
-    fault: Fault, simulate: Simulate, model: str, body: dict[str, str]
+    fault: Fault, simulate: Simulate, model: str, body: dict[str, str], skip: Skip
 ) -> None:
     simulator, session = await simulate({f"faults.{fault}": 1.0, **FAST_DETAILS})
-    await globals()[fault](Scene(simulator, session, model, body))
+    await globals()[fault](Scene(simulator, session, model, body, skip))
     assert simulator.bill().faults[fault] >= 1
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 
 from engine.simulator import Simulator
 
+Skip = Callable[[float], None]
 Simulate = Callable[..., Awaitable[tuple[Simulator, aiohttp.ClientSession]]]
 Ask = Callable[..., Awaitable[Any]]
 Finished = Callable[[Simulator, aiohttp.ClientSession], Awaitable[str]]
@@ -59,13 +59,13 @@ async def test_failed_and_running_requests_are_listed_too(
     assert oldest_first == rows[::-1]
 
 
-async def test_rows_lag(simulate: Simulate, ask: Ask, finished: Finished) -> None:
-    simulator, session = await simulate({"history.lag_s": 0.2})
+async def test_rows_lag(simulate: Simulate, ask: Ask, finished: Finished, skip: Skip) -> None:
+    simulator, session = await simulate({"history.lag_s": 7200})
     request_id = await finished(simulator, session)
     url = f"{simulator.history_url}/request-history"
     assert (await ask(session, "GET", url)).json["data"] == []
     assert (await ask(session, "GET", f"{url}/{request_id}")).status == 404
-    await asyncio.sleep(0.25)
+    skip(7201)
     assert len((await ask(session, "GET", url)).json["data"]) == 1
     assert (await ask(session, "GET", f"{url}/{request_id}")).status == 200
 
@@ -160,3 +160,28 @@ async def test_the_history_costs_no_room_in_the_plan_but_is_counted(simulate: Si
         assert (await ask(session, "GET", f"{simulator.history_url}/request-history")).status == 200
     bill = simulator.bill()
     assert (bill.history_requests, bill.history_requests_per_s_max, bill.requests_in_window_max) == (3, 3, 0)
+
+
+async def test_a_listed_row_lags_behind_its_job(
+    *, simulate: Simulate, ask: Ask, model: str, body: dict[str, str], skip: Skip
+) -> None:
+    simulator, session = await simulate({"history.lag_s": 60, "work.duration_median_s": 0.01})
+    await ask(session, "POST", f"/v2/{model}", json=body)
+    skip(45)
+    await simulator.idle()
+    skip(30)
+    url = f"{simulator.history_url}/request-history"
+    assert [row["model_status"] for row in (await ask(session, "GET", url)).json["data"]] == ["PENDING"]
+    skip(60)
+    assert [row["model_status"] for row in (await ask(session, "GET", url)).json["data"]] == ["COMPLETED"]
+
+
+@pytest.mark.parametrize(("sort_by", "order"), [("model_name", "asc"), ("credits_deduction", "desc")])
+async def test_rows_can_be_sorted_by_model_or_price(simulate: Simulate, ask: Ask, sort_by: str, order: str) -> None:
+    simulator, session = await simulate()
+    for model in ("veo-3", "hallo", "sadtalker"):
+        await ask(session, "POST", f"/v2/{model}", json={"prompt": "x"})
+    query = {"sort_by": sort_by, "sort_order": order}
+    rows = (await ask(session, "GET", f"{simulator.history_url}/request-history", params=query)).json["data"]
+    expected = {"asc": ["hallo", "sadtalker", "veo-3"], "desc": ["veo-3", "hallo", "sadtalker"]}
+    assert [row["model_name"] for row in rows] == expected[order]

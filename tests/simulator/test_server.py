@@ -85,13 +85,16 @@ async def test_stopping_does_not_wait_for_a_stalled_reply(
     simulate: Simulate, ask: Ask, model: str, body: dict[str, str]
 ) -> None:
     simulator, session = await simulate({"faults.reply_stalled": 1})
-    waiting = asyncio.create_task(ask(session, "POST", f"/v2/{model}", json=body))
-    async with asyncio.timeout(5):
-        while not simulator.bill().accepted:
-            await asyncio.sleep(0)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+
+        async def submitted() -> None:
+            with pytest.raises(aiohttp.ClientError):
+                await ask(session, "POST", f"/v2/{model}", json=body)
+
+        tasks.create_task(submitted())
+        await asyncio.sleep(0.3)
+        assert simulator.bill().accepted == 1
         await simulator.stop()
-        with pytest.raises(aiohttp.ClientError):
-            await waiting
 
 
 @pytest.mark.sockets

@@ -1,0 +1,93 @@
+"""Money: what was spent, what is reserved, and whether one more job may be submitted.
+
+The price of a job is reserved before its POST and settled when the provider says what it charged, so that
+spent + reserved never exceeds the budget, however many are in flight. A failed job gives its reservation
+back; an unknown one keeps it, because it may have been charged. Pure: knows no clock and no I/O.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_CENT_FRACTION = 1e-9
+"""Sums of floats may miss an exact budget by their last bits."""
+
+
+class Spend:
+    """The budget of one run.
+
+    Args:
+        cost_usd_max: the budget; None for no limit.
+        jobs_max: how many jobs this process may submit; None for no limit.
+        listed_price_usd: the price of a model before any job of it was settled; None if nobody knows.
+        spent_usd: what the run has spent so far.
+    """
+
+    def __init__(
+        self,
+        *,
+        cost_usd_max: float | None,
+        jobs_max: int | None,
+        listed_price_usd: Callable[[str], float | None],
+        spent_usd: float,
+    ) -> None:
+        self.cost_usd_max = cost_usd_max
+        self.jobs_max = jobs_max
+        self.spent_usd = spent_usd
+        self._listed_price_usd = listed_price_usd
+        self._highest_usd: dict[str, float] = {}
+        self._reserved: dict[int, float] = {}
+        self._reserved_usd = 0.0
+        self._jobs = 0
+
+    def __repr__(self) -> str:
+        return f"<Spend: ${self.spent_usd:.2f} spent, ${self.reserved_usd:.2f} reserved, of {self.cost_usd_max}>"
+
+    @property
+    def reserved_usd(self) -> float:
+        """What the jobs in flight and those with an unknown outcome may still cost."""
+        return max(0.0, self._reserved_usd)
+
+    def price_usd(self, model: str) -> float | None:
+        """Return what a job of the model is expected to cost: the most one of it did cost, else the listed price."""
+        return self._highest_usd.get(model) or self._listed_price_usd(model)
+
+    def refusal(self, model: str) -> str:
+        """Say why one more job of the model may not be submitted now; empty if it may."""
+        if self.jobs_max is not None and self._jobs >= self.jobs_max:
+            return f"{self.jobs_max} jobs were submitted, as many as this command may"
+        if self.cost_usd_max is None:
+            return ""
+        price_usd = self.price_usd(model)
+        if price_usd is None:
+            return "the first job shows the price" if self._reserved else ""
+        if self.spent_usd + self.reserved_usd + price_usd <= self.cost_usd_max + _CENT_FRACTION:
+            return ""
+        reserved = f" and ${self.reserved_usd:,.2f} are reserved" if self._reserved else ""
+        return (
+            f"the budget of ${self.cost_usd_max:,.2f} has no room for another job at ${price_usd:,.2f}: "
+            f"${self.spent_usd:,.2f} are spent{reserved}"
+        )
+
+    def reserve(self, job: int, model: str, *, counted: bool = True) -> None:
+        """Set the price of a job aside; ``counted`` says that this process submits it."""
+        price_usd = self.price_usd(model) or 0.0
+        self._reserved_usd += price_usd - self._reserved.get(job, 0.0)
+        self._reserved[job] = price_usd
+        self._jobs += counted
+
+    def give_back(self, job: int, *, counted: bool = False) -> None:
+        """Release a reservation: the job was not charged; ``counted`` if it was never accepted at all."""
+        self._reserved_usd -= self._reserved.pop(job, 0.0)
+        self._jobs -= counted
+
+    def settle(self, job: int, model: str, cost_usd: float | None) -> None:
+        """Replace a reservation by what was charged; a charge that nobody names stays reserved at its price."""
+        if cost_usd is None:
+            return
+        self.give_back(job)
+        self.spent_usd += cost_usd
+        self._highest_usd[model] = max(cost_usd, self._highest_usd.get(model, 0.0))

@@ -30,17 +30,21 @@ from engine.ledger.result_writer import ResultWriter
 from engine.ledger.run_dir import RunDir, RunLock
 from engine.ledger.survey import survey
 from engine.media.downloader import Downloader
+from engine.provider.history import HttpHistory
 from engine.provider.http import HttpProvider
 from engine.run_log import RunLog
+from engine.scheduling.halt import Canary, HaltRules
 from engine.scheduling.lane import PACE_MARGIN, Lane
 from engine.scheduling.life import Life
 from engine.scheduling.polling import FixedPolling, LearnedPolling
-from engine.scheduling.scheduler import Scheduler
+from engine.scheduling.scheduler import Lanes, Rules, Scheduler
+from engine.scheduling.spend import Spend
 from engine.scheduling.stop import Manner, Stop
 from engine.scheduling.tally import Tally
 from engine.summary import exit_code_of, summarise
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from engine.config import RunConfig
@@ -76,7 +80,10 @@ class RunRequest:
         ordered: whether result lines keep the order of the input.
         accept_appended: whether lines may have been appended to an input that was read to its end.
         rebuild_output: whether to write the output anew from the ledger first.
+        jobs_max: how many jobs this process may submit; None for no limit.
+        wait_for_credit: whether an empty account is waited for even when nothing is in flight.
         log_level: the least level that goes to ``run.log``.
+        announce: tells the person something worth a line.
     """
 
     root: Path
@@ -87,7 +94,10 @@ class RunRequest:
     ordered: bool = False
     accept_appended: bool = False
     rebuild_output: bool = False
+    jobs_max: int | None = None
+    wait_for_credit: bool = False
     log_level: str = "info"
+    announce: Callable[[str], None] = lambda _text: None
 
 
 class Run:
@@ -216,49 +226,74 @@ class Run:
     async def _note_beginning(self) -> None:
         facts = await self._ledger.facts()
         model = self._connection.default_model
-        known = self._connection.description.models.get(model or "")
-        price_usd = self._config.budget.price_usd or (known.price_usd if known else None)
         await self._ledger.note(
             created_utc=facts.get("created_utc") or self._clock.utc(),
             engine=__version__,
             config=orjson.dumps(self._config.to_mapping()).decode(),
             input_name=self.input_name,
             model=model,
-            price_usd=price_usd,
+            price_usd=self._listed_price_usd(model or ""),
         )
 
     async def _build_scheduler(self) -> Scheduler:
         config = self._config
-        submits, reads = await self._build_lanes()
+        provider = await self._open_provider()
+        history_url = self._connection.history_url
+        history = HttpHistory(provider.get, history_url=history_url) if history_url else None
+        record_life_s = self._connection.description.record_life_s
         life = Life(
             self._ledger,
-            await self._open_provider(),
+            provider,
             await self._open_downloader() if config.downloads.enabled else None,
+            history,
             clock=self._clock,
             rng=self._rng,
             expects_media=self._expects_media,
             attempts_max=config.retry.attempts_max,
             job_deadline_s=config.recovery.job_deadline_s,
+            record_life_s=record_life_s,
+            history_again_s=max(1.0, config.recovery.grace_s / 15),
         )
-        self._fill_tally(await self.survey())
+        found = await self.survey()
+        self._fill_tally(found)
         return Scheduler(
             self._ledger,
             life,
-            submits=submits,
-            reads=reads,
+            config=config,
+            lanes=await self._build_lanes(),
+            rules=self._build_rules(found),
+            history=history,
+            ask_credits=provider.credits_usd,
             polling_for=self._polling_for,
             clock=self._clock,
-            rng=self._rng,
             tally=self.tally,
             log=self._log,
-            max_in_flight=config.limits.max_in_flight,
-            download_concurrency=config.downloads.concurrency,
-            record_life_s=self._connection.description.record_life_s,
+            record_life_s=record_life_s,
+            wait_for_credit=self._request.wait_for_credit,
             on_decided=self._writer.wake,
+            announce=self._request.announce,
         )
 
-    async def _build_lanes(self) -> tuple[Lane, Lane]:
-        """Return the lanes of submissions and of reading requests: one and the same if the plan counts all alike."""
+    def _build_rules(self, found: Survey) -> Rules:
+        config = self._config
+        return Rules(
+            Spend(
+                cost_usd_max=config.budget.cost_usd_max,
+                jobs_max=self._request.jobs_max,
+                listed_price_usd=self._listed_price_usd,
+                spent_usd=found.spent_usd,
+            ),
+            Canary(jobs=config.canary.jobs, decided=found.succeeded + found.failed),
+            HaltRules(config.halt.failed_share, config.halt.after_jobs, config.halt.same_failures),
+        )
+
+    def _listed_price_usd(self, model: str) -> float | None:
+        if self._config.budget.price_usd is not None:
+            return self._config.budget.price_usd
+        known = self._connection.description.models.get(model or self._connection.default_model or "")
+        return known.price_usd if known else None
+
+    async def _build_lanes(self) -> Lanes:
         limits = self._config.limits
         adaptive = limits.adaptive is not False
         submits = Lane(
@@ -267,6 +302,7 @@ class Run:
             concurrency=SUBMIT_CONCURRENCY,
             adaptive=adaptive,
             clock=self._clock,
+            rng=self._rng,
         )
         last_intent_utc = (await self._ledger.facts()).get("last_intent_utc")
         if last_intent_utc is not None:
@@ -275,15 +311,16 @@ class Run:
             spacing_s = 60 / (limits.submits_per_minute * PACE_MARGIN)
             submits.hold_until(self._clock.now() + min(max(spacing_s - since_s, 0.0), spacing_s))
         if limits.shared:
-            return submits, submits
+            return Lanes(submits, submits)
         reads = Lane(
             "read",
             per_minute=limits.polls_per_minute,
             concurrency=READ_CONCURRENCY,
             adaptive=adaptive,
             clock=self._clock,
+            rng=self._rng,
         )
-        return submits, reads
+        return Lanes(submits, reads)
 
     async def _open_provider(self) -> HttpProvider:
         settings = self._config.provider

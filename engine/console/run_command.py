@@ -34,6 +34,10 @@ _RESULTS = (
     click.option("--ordered", is_flag=True, help="Keep result lines in the order of the input."),
     click.option("--rebuild-output", is_flag=True, help="Write the output anew from the ledger first."),
 )
+_MONEY = (
+    click.option("--max-jobs", "jobs_max", type=click.IntRange(min=1), help="Submit at most so many jobs, then stop."),
+    click.option("--wait-for-credit", is_flag=True, help="Wait for money even when nothing is in flight."),
+)
 _DISPLAY = (
     click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors and the last line."),
     click.option("--no-progress", is_flag=True, help="No live panel and no progress lines."),
@@ -60,7 +64,7 @@ def _options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
 @click.argument("input_name", metavar="INPUT|-")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run lives; jobs.jsonl → jobs.run.")
 @click.option("--append", is_flag=True, help="Take in lines that were appended to a finished input.")
-@_options(_CONFIGURATION, _RESULTS, _DISPLAY)
+@_options(_CONFIGURATION, _RESULTS, _MONEY, _DISPLAY)
 def run(input_name: str, run_dir: Path | None, *, append: bool, **options: Any) -> int:
     """Run every job line of INPUT (a JSONL file, or - for stdin), or go on with a run that was stopped.
 
@@ -86,7 +90,7 @@ def run(input_name: str, run_dir: Path | None, *, append: bool, **options: Any) 
 
 @click.command(short_help="Go on with a run; needs no input.")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@_options(_CONFIGURATION, _RESULTS, _DISPLAY)
+@_options(_CONFIGURATION, _RESULTS, _MONEY, _DISPLAY)
 def resume(run_dir: Path, config_path: Path | None, overrides: tuple[str, ...], **options: Any) -> int:
     """Go on with the run in RUN_DIR: its jobs and its configuration are in its ledger.
 
@@ -127,6 +131,7 @@ def _conduct(
     root: Path, config: RunConfig, *, output: str | None, quiet: bool, no_progress: bool, **request: Any
 ) -> int:
     from engine.console.conduct import conduct  # noqa: PLC0415
+    from engine.console.messages import say  # noqa: PLC0415
     from engine.run import RunRequest  # noqa: PLC0415
 
     streams = output == DASH
@@ -136,6 +141,7 @@ def _conduct(
             config=config,
             output=Path(output) if output and not streams else None,
             stream_fd=STDOUT_FD if streams else None,
+            announce=say,
             **request,
         ),
         quiet=quiet,

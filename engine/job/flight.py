@@ -21,8 +21,9 @@ class Flight:
         id: its id.
         model: the provider's name of the model.
         attempts: submissions spent on it; the number of the one under way once that was accepted.
-        params: the canonical JSON of what is submitted; dropped once the provider has it.
+        params: the canonical JSON of what is submitted; dropped once the provider is known to have it.
         request_id: the provider's name of the submission; empty before.
+        intent_utc: when the submission under way, or of unknown outcome, was intended.
         submitted_utc: when the provider took it, seconds since the epoch.
         completed_utc: when we learned that it was completed.
         last_working_utc: when it was last seen still working; bounds the lag of ``completed_utc``.
@@ -30,6 +31,7 @@ class Flight:
         polls: how often it was asked about.
         failures: how often in a row the present step brought no answer; drives the back-off.
         media: where its files are, once it is READY: ``{"urls", "bytes_expected", "content_type"}``.
+        cost_usd: what the provider charged, once it said.
         error: why it was set aside, if it was.
     """
 
@@ -39,6 +41,7 @@ class Flight:
     attempts: int
     params: bytes = b""
     request_id: str = ""
+    intent_utc: float = 0.0
     submitted_utc: float = 0.0
     completed_utc: float = 0.0
     last_working_utc: float = 0.0
@@ -46,4 +49,5 @@ class Flight:
     polls: int = 0
     failures: int = 0
     media: dict[str, Any] | None = None
+    cost_usd: float | None = None
     error: JobError | None = None

@@ -57,7 +57,7 @@ def publish(part: Path, target: Path) -> None:
     """
     if os.path.lexists(target):
         raise FileExistsError(str(target))
-    os.rename(part, target)  # noqa: TID251 (this is the file that durability lives in)
+    os.rename(part, target)  # noqa: PTH104, TID251 (this is the file that durability lives in)
     sync_directory(target.parent)
 
 
@@ -69,7 +69,7 @@ def replacement(target: Path) -> Iterator[BinaryIO]:
         yield file
         file.flush()
         sync_file(file.fileno())
-    os.replace(part, target)  # noqa: TID251 (this is the file that durability lives in)
+    os.replace(part, target)  # noqa: PTH105, TID251 (this is the file that durability lives in)
     sync_directory(target.parent)
 
 

@@ -3,23 +3,27 @@
 Callers hand in a change (a function of the connection) and await its durability. The thread takes whatever
 has gathered while the last commit was being synced, runs it as one transaction, and wakes all callers at
 once: the busier the engine, the larger the groups. A change that refuses itself (raises ``RefusedChange``
-before it writes) fails alone; any other error undoes the whole group and ends the ledger's life.
+before it writes) fails alone; any other error undoes the whole group and ends the ledger's life: whatever
+is handed in afterwards is refused with the same error.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from engine.errors import LedgerError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Change = Callable[[sqlite3.Connection], Any]
+    Change: TypeAlias = Callable[[sqlite3.Connection], Any]
+    Group: TypeAlias = list[tuple[Change, asyncio.Future[Any]]]
+    Outcomes: TypeAlias = list[tuple[asyncio.Future[Any], Any, bool]]
 
 T = TypeVar("T")
 GROUP_CHANGES_MAX = 2_000
@@ -47,33 +51,37 @@ class GroupCommitter:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._loop = asyncio.get_running_loop()
+        self._transactions = _Transactions(db)
         self._inbox: queue.SimpleQueue[tuple[Change, asyncio.Future[Any]] | None] = queue.SimpleQueue()
-        self._broken: StorageError | None = None
+        self._closed = False
         self._thread = threading.Thread(target=self._work, name="ledger-writer", daemon=True)
         self._thread.start()
 
     def commit(self, change: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         """Hand in a change; see ``Committer.commit``."""
+        if self._closed:
+            raise StorageError("the ledger is closed")
         future: asyncio.Future[T] = self._loop.create_future()
         self._inbox.put((change, future))
         return future
 
     def close(self) -> None:
         """Finish everything handed in, then close the connection."""
+        self._closed = True
         self._inbox.put(None)
         self._thread.join()
         self._db.close()
 
     def _work(self) -> None:
         while (group := self._gather()) is not None:
-            outcomes = self._refuse(group) if self._broken else self._run(group)
+            outcomes = self._transactions.run(group)
             try:
                 self._loop.call_soon_threadsafe(_resolve, outcomes)
             except RuntimeError:
                 # The loop was closed by a hard stop. What is committed is committed; nobody waits for it.
                 continue
 
-    def _gather(self) -> list[tuple[Change, asyncio.Future[Any]]] | None:
+    def _gather(self) -> Group | None:
         """Wait for the first change, then take all that has gathered behind it; None at the end."""
         first = self._inbox.get()
         if first is None:
@@ -90,16 +98,6 @@ class GroupCommitter:
             group.append(following)
         return group
 
-    def _run(self, group: list[tuple[Change, asyncio.Future[Any]]]) -> list[tuple[asyncio.Future[Any], Any, bool]]:
-        try:
-            return run_group(self._db, group)
-        except StorageError as error:
-            self._broken = error
-            return self._refuse(group)
-
-    def _refuse(self, group: list[tuple[Change, asyncio.Future[Any]]]) -> list[tuple[asyncio.Future[Any], Any, bool]]:
-        return [(future, self._broken, False) for _, future in group]
-
 
 class InlineCommitter:
     """The committer of a simulated run: no thread, so that a virtual clock decides what happens when."""
@@ -107,10 +105,14 @@ class InlineCommitter:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._loop = asyncio.get_running_loop()
-        self._group: list[tuple[Change, asyncio.Future[Any]]] = []
+        self._transactions = _Transactions(db)
+        self._group: Group = []
+        self._closed = False
 
     def commit(self, change: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         """Hand in a change; it runs with all others of this turn of the loop."""
+        if self._closed:
+            raise StorageError("the ledger is closed")
         future: asyncio.Future[T] = self._loop.create_future()
         if not self._group:
             self._loop.call_soon(self._flush)
@@ -120,41 +122,65 @@ class InlineCommitter:
     def close(self) -> None:
         """Finish everything handed in, then close the connection."""
         self._flush()
+        self._closed = True
         self._db.close()
 
     def _flush(self) -> None:
         group, self._group = self._group, []
         if group:
-            _resolve(run_group(self._db, group))
+            _resolve(self._transactions.run(group))
 
 
-def run_group(
-    db: sqlite3.Connection, group: list[tuple[Change, asyncio.Future[Any]]]
-) -> list[tuple[asyncio.Future[Any], Any, bool]]:
+class _Transactions:
+    """Runs one group after the other, until one fails as a whole; from then on it refuses them all."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._broken: StorageError | None = None
+
+    def run(self, group: Group) -> Outcomes:
+        """Return what became of each change; never raises."""
+        if self._broken is None:
+            try:
+                return run_group(self._db, group)
+            except StorageError as error:
+                self._broken = error
+        return [(future, self._broken, False) for _, future in group]
+
+
+def run_group(db: sqlite3.Connection, group: Group) -> Outcomes:
     """Run changes as one transaction; return (future, value or exception, whether it went well) for each.
 
     Raises:
         StorageError: the disk or the database failed; nothing of the group is recorded.
     """
-    outcomes: list[tuple[asyncio.Future[Any], Any, bool]] = []
+    outcomes: Outcomes = []
     try:
         db.execute("BEGIN IMMEDIATE")
         for change, future in group:
+            written = db.total_changes
             try:
                 outcomes.append((future, change(db), True))
             except RefusedChange as refusal:
+                if db.total_changes != written:
+                    raise  # half a change must not stay
                 outcomes.append((future, refusal, False))
         db.execute("COMMIT")
     except sqlite3.Error as error:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
+        _roll_back(db)
         raise storage_error(error) from error
     except BaseException as error:
         # A defect in a change: its group is undone, and the run must not go on with half a memory.
-        if db.in_transaction:
-            db.execute("ROLLBACK")
+        _roll_back(db)
         raise LedgerError(f"the ledger refused a change ({type(error).__name__}: {error})") from error
     return outcomes
+
+
+def _roll_back(db: sqlite3.Connection) -> None:
+    """Undo what was begun; a disk that refuses even that is rolled back from its journal at the next start."""
+    with contextlib.suppress(sqlite3.Error):
+        if db.in_transaction:
+            db.execute("ROLLBACK")
 
 
 def storage_error(error: sqlite3.Error) -> StorageError:
@@ -174,7 +200,7 @@ def storage_error(error: sqlite3.Error) -> StorageError:
     )
 
 
-def _resolve(outcomes: list[tuple[asyncio.Future[Any], Any, bool]]) -> None:
+def _resolve(outcomes: Outcomes) -> None:
     for future, value, went_well in outcomes:
         if future.done():
             continue  # its caller was cancelled; the change is durable all the same

@@ -156,7 +156,7 @@ class Ledger:
 
         def change(db: sqlite3.Connection) -> None:
             owner = db.execute("SELECT job FROM attempt WHERE request_id = ?", (request_id,)).fetchone()
-            if owner is not None:
+            if owner is not None and owner[0] != job:
                 raise RefusedChange(f"request id {request_id} already belongs to job number {owner[0]}")
             _move(db, job, State.SUBMITTED, attempts=attempt)
             db.execute(
@@ -188,7 +188,7 @@ class Ledger:
         await self._committer.commit(change)
 
     async def ready(
-        self, flight: Flight, *, metrics: Metrics, output: Any, media: dict[str, Any], lag_s: float
+        self, flight: Flight, *, metrics: Metrics, output: Any, media: dict[str, Any], lag_s: float | None
     ) -> None:
         """SUBMITTED or READY → READY: the result is recorded, its files are still to be fetched."""
 
@@ -213,6 +213,15 @@ class Ledger:
 
         await self._committer.commit(change)
 
+    async def relocated(self, job: int, attempt: int, media: dict[str, Any]) -> None:
+        """READY → READY: the files of a result are somewhere else now."""
+
+        def change(db: sqlite3.Connection) -> None:
+            _move(db, job, State.READY)
+            db.execute("UPDATE attempt SET media = ? WHERE job = ? AND attempt = ?", (encode_json(media), job, attempt))
+
+        await self._committer.commit(change)
+
     async def stored(self, job: int, attempt: int, files: Sequence[StoredFile], *, utc: float) -> None:
         """READY → STORED: every file is complete, verified and durable under its final name."""
 
@@ -227,6 +236,14 @@ class Ledger:
                     for position, f in enumerate(files)
                 ],
             )
+
+        await self._committer.commit(change)
+
+    async def released(self, job: int) -> None:
+        """UNKNOWN → PENDING: proven absent at the provider, or the user asked for it."""
+
+        def change(db: sqlite3.Connection) -> None:
+            _move(db, job, State.PENDING)
 
         await self._committer.commit(change)
 
@@ -298,6 +315,48 @@ class Ledger:
         found: list[Flight] = await self.read(lambda db: [_flight(row) for row in db.execute(_UNDER_WAY, (state,))])
         return found
 
+    async def unknowns(self) -> list[Flight]:
+        """Return every job whose submission has an unknown outcome, oldest intent first."""
+        found: list[Flight] = await self.read(
+            lambda db: [
+                Flight(job, id_, model, attempts, params, request_id=request_id or "", intent_utc=intent_utc)
+                for job, id_, model, attempts, params, request_id, intent_utc in db.execute(
+                    "SELECT job, id, model, attempts, params, request_id, intent_utc"
+                    " FROM job JOIN input USING (job) JOIN attempt USING (job)"
+                    " WHERE state = 'unknown' AND attempt.attempt = job.attempts ORDER BY intent_utc"
+                )
+            ]
+        )
+        return found
+
+    async def owners(self, request_ids: Sequence[str]) -> dict[str, float]:
+        """Return those of ``request_ids`` that belong to jobs of this run, with when they were submitted."""
+
+        def query(db: sqlite3.Connection) -> dict[str, float]:
+            owned: dict[str, float] = {}
+            for request_id in request_ids:
+                row = db.execute("SELECT submitted_utc FROM attempt WHERE request_id = ?", (request_id,)).fetchone()
+                if row is not None:
+                    owned[request_id] = row[0]
+            return owned
+
+        return await self._committer.commit(query)
+
+    async def first_submission_after(self, model: str, utc: float) -> float | None:
+        """Return when the first submission of a model after ``utc`` was accepted; None if there was none."""
+        (found,) = await self.read(
+            lambda db: db.execute(
+                "SELECT min(submitted_utc) FROM attempt JOIN input USING (job) WHERE model = ? AND submitted_utc > ?",
+                (model, utc),
+            ).fetchone()
+        )
+        return None if found is None else float(found)
+
+    async def reserved(self) -> list[tuple[int, str]]:
+        """Return (job, model) of every job that may still be charged, or was charged nobody knows how much."""
+        found: list[tuple[int, str]] = await self.read(lambda db: db.execute(_RESERVED).fetchall())
+        return found
+
     async def counts(self) -> dict[str, int]:
         """Count jobs by where they are; see ``count_jobs``."""
         counts: dict[str, int] = await self.read(count_jobs)
@@ -316,6 +375,11 @@ _UNANSWERED = (
 _HELD = (
     "SELECT job, request_id, media FROM job LEFT JOIN attempt USING (job)"
     " WHERE state = 'held' AND (attempt.attempt IS NULL OR attempt.attempt = job.attempts)"
+)
+_RESERVED = (
+    "SELECT job, model FROM job JOIN input USING (job) JOIN attempt USING (job)"
+    " WHERE attempt.attempt = job.attempts AND cost_usd IS NULL"
+    " AND (state IN ('submitted', 'ready', 'unknown', 'held') OR status = 'succeeded')"
 )
 _UNDER_WAY = (
     "SELECT job, id, model, attempts, params, request_id, submitted_utc, completed_utc, polls, media"

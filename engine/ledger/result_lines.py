@@ -31,10 +31,25 @@ def unwritten_jobs(db: sqlite3.Connection, *, limit: int) -> list[int]:
     ]
 
 
+def promised_jobs(db: sqlite3.Connection) -> list[int]:
+    """Return the jobs whose line got its place, and may have been printed, but was never recorded as written."""
+    return [
+        job
+        for (job,) in db.execute(
+            "SELECT job FROM job WHERE state IN ('stored', 'failed', 'invalid') AND seq IS NOT NULL ORDER BY seq"
+        )
+    ]
+
+
 def unwritten_run(db: sqlite3.Connection, *, first: int, limit: int) -> list[int]:
-    """Return the unbroken run of decided jobs that begins at job ``first``: what input order allows to write."""
+    """Return the unbroken run of decided jobs from job ``first`` on: what input order allows to write.
+
+    Lines that were written out of order, by a process that was not asked to keep it, are stepped over.
+    """
     jobs: list[int] = []
-    rows = db.execute("SELECT job, state FROM job WHERE job >= ? ORDER BY job LIMIT ?", (first, limit))
+    rows = db.execute(
+        "SELECT job, state FROM job WHERE job >= ? AND state <> 'done' ORDER BY job LIMIT ?", (first, limit)
+    )
     for job, state in rows:
         if state not in {"stored", "failed", "invalid"}:
             break

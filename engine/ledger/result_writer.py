@@ -18,10 +18,10 @@ from engine.job.records import ResultLine, encode_line
 from engine.ledger.detached import run_detached
 from engine.ledger.durable import PRIVATE_FILE_MODE, append, cut, replacement, sync_directory
 from engine.ledger.ledger import OutputMark
-from engine.ledger.result_lines import load_results, load_written, unwritten_jobs, unwritten_run
+from engine.ledger.result_lines import load_results, load_written, promised_jobs, unwritten_jobs, unwritten_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
     from types import TracebackType
 
@@ -79,9 +79,11 @@ class ResultWriter:
             self._mark = OutputMark(*(facts[f"output_{name}"] for name in OutputMark._fields))
         else:
             await self._claim(moved=bool(facts.get("output_lines")))
-        if self._ordered:
-            self._next_job = await self._ledger.read(_first_unfinished)
         self._fd = await asyncio.to_thread(self._open)
+        if self._ordered:
+            # What an unordered process had promised to a stream keeps its place; the order begins behind it.
+            await self._write(await self._ledger.read(self._promised_results))
+            self._next_job = await self._ledger.read(_first_unfinished)
         return self
 
     async def __aexit__(
@@ -103,9 +105,10 @@ class ResultWriter:
             await self.write_owed()
 
     async def write_owed(self) -> None:
-        """Write every line that is owed now."""
-        while await self._write_batch():
-            pass
+        """Write every line that is owed now; a batch that was begun is ended even if the caller is cancelled."""
+        while results := await self._ledger.read(self._next_results):
+            await _to_its_end(self._write(results))
+            self._next_job = results[-1][0] + 1
 
     async def rebuild(self) -> None:
         """Write the whole output anew from the ledger, and put it in place of what is there at once."""
@@ -131,10 +134,9 @@ class ResultWriter:
         else:
             await self._ledger.written((), self._mark)
 
-    async def _write_batch(self) -> bool:
-        results = await self._ledger.read(self._next_results)
+    async def _write(self, results: list[tuple[int, ResultLine]]) -> None:
         if not results:
-            return False
+            return
         content = b"".join(encode_line(result) for _, result in results)
         places = [(job, result.seq) for job, result in results]
         if self._stream_fd is not None:
@@ -150,10 +152,8 @@ class ResultWriter:
         )
         await self._ledger.written(places, mark)
         self._mark = mark
-        self._next_job = results[-1][0] + 1
         for _, result in results:
             self._on_written(result)
-        return True
 
     def _next_results(self, db: Any) -> list[tuple[int, ResultLine]]:
         if self._ordered:
@@ -161,6 +161,9 @@ class ResultWriter:
         else:
             jobs = unwritten_jobs(db, limit=BATCH_LINES_MAX)
         return load_results(db, jobs, first_seq=self._mark.lines)
+
+    def _promised_results(self, db: Any) -> list[tuple[int, ResultLine]]:
+        return load_results(db, promised_jobs(db), first_seq=self._mark.lines)
 
     async def _print(self, content: bytes) -> None:
         """Hand lines to the stream; a reader that went away ends the streaming, never the run's bookkeeping."""
@@ -194,13 +197,23 @@ class ResultWriter:
         rebuild = "rebuild it from the ledger by adding --rebuild-output to the same command"
         if size_bytes < mark.bytes:
             raise OutputError(
-                f"the output {self._path} has {size_bytes} bytes, but {mark.bytes} were written: it was cut or replaced",
+                f"the output {self._path} has {size_bytes} of the {mark.bytes} bytes written: it was cut or replaced",
                 hint=rebuild,
             )
         if mark.bytes and _digest(os.pread(fd, mark.tail_bytes, mark.bytes - mark.tail_bytes)) != mark.tail_sha256:
             raise OutputError(f"the output {self._path} was edited since the engine wrote it", hint=rebuild)
         if size_bytes > mark.bytes:
             cut(fd, mark.bytes)
+
+
+async def _to_its_end(step: Coroutine[Any, Any, None]) -> None:
+    """Await a step that must not be left half done: a cancellation is obeyed once it has ended."""
+    task = asyncio.ensure_future(step)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 def _digest(content: bytes) -> str:

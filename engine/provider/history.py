@@ -260,10 +260,7 @@ def _created(row: HistoryRow) -> float:
 def _is_ascending(rows: Sequence[HistoryRow]) -> bool:
     """Whether the provider sorts as it was asked to; only then may pages be skipped."""
     moments = [row.created_utc for row in rows]
-    return all(
-        first is not None and second is not None and first <= second
-        for first, second in pairwise(moments)
-    )
+    return all(first is not None and second is not None and first <= second for first, second in pairwise(moments))
 
 
 def _usable(reply: Reply | NoReply) -> Any:

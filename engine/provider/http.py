@@ -104,17 +104,17 @@ class HttpProvider:
 
     async def poll(self, request_id: str) -> PollVerdict:
         """Ask whether a request is finished; see ``Provider.poll``."""
-        reply = await self._get(f"{self._base_url}/v2/requests/{request_id}/status")
+        reply = await self.get(f"{self._base_url}/v2/requests/{request_id}/status")
         return poll_verdict(reply, utc=self._clock.utc())
 
     async def fetch(self, request_id: str) -> FetchVerdict:
         """Read the result of a completed request; see ``Provider.fetch``."""
-        reply = await self._get(f"{self._base_url}/v2/requests/{request_id}")
+        reply = await self.get(f"{self._base_url}/v2/requests/{request_id}")
         return fetch_verdict(reply, utc=self._clock.utc())
 
     async def credits_usd(self) -> float | Unavailable:
         """Return what the account holds, in US dollars; free of charge, and the cheapest check of a key."""
-        reply = await self._get(f"{self._base_url}/v1/get-user-credits")
+        reply = await self.get(f"{self._base_url}/v1/get-user-credits")
         if isinstance(reply, NoReply):
             return Unavailable(reply.reason, reached=reply.sent)
         body = reply.object()
@@ -123,7 +123,8 @@ class HttpProvider:
             return Unavailable(reply.error_text())
         return sum(amount for amount in amounts if amount is not None)
 
-    async def _get(self, url: str) -> Reply | NoReply:
+    async def get(self, url: str) -> Reply | NoReply:
+        """Make one GET with the key; only for addresses of the provider's API."""
         assert self._reads is not None
         return await self._request(self._reads, "GET", url, timeout=self._read_timeout)
 

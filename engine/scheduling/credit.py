@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 RECHECK_FIRST_S = 2.0
 RECHECK_MAX_S = 60.0
+REFUSED_PROBES_MAX = 2
+_SOMETHING_USD = 0.01
 
 
 class Credit:
@@ -53,6 +55,7 @@ class Credit:
         self._parked = asyncio.Event()
         self._message = ""
         self._probing = False
+        self._refused_probes = 0
         self._recheck_s = RECHECK_FIRST_S
 
     @property
@@ -69,6 +72,7 @@ class Credit:
         """Take note that a submission was refused for lack of money."""
         self._message = message
         if self._probing:
+            self._refused_probes += 1
             self._recheck_s = min(RECHECK_MAX_S, self._recheck_s * 2)
         self._probing = False
         self._parked.set()
@@ -77,6 +81,7 @@ class Credit:
         """Take note that a submission was accepted: the account can pay."""
         if self._probing:
             self._probing = False
+            self._refused_probes = 0
             self._recheck_s = RECHECK_FIRST_S
             self._on_open()
 
@@ -86,13 +91,16 @@ class Credit:
             await self._parked.wait()
             await self._clock.sleep(self._recheck_s)
             balance = await self._ask()
-            if not isinstance(balance, Unavailable) and balance >= (self._price_usd() or _SOMETHING_USD):
+            can_pay = not isinstance(balance, Unavailable) and balance >= (self._price_usd() or _SOMETHING_USD)
+            # A balance that pays for nothing (a team's limit, say) is as good as none.
+            hopeless = not can_pay or self._refused_probes >= REFUSED_PROBES_MAX
+            if hopeless and not self._may_wait():
+                self._parked.clear()
+                self._on_broke(self._broke(balance))
+            elif can_pay:
                 self._parked.clear()
                 self._probing = True
                 self._on_open()
-            elif not self._may_wait():
-                self._parked.clear()
-                self._on_broke(self._broke(balance))
 
     def _broke(self, balance: float | Unavailable) -> Stop:
         shows = "" if isinstance(balance, Unavailable) else f"; the account shows ${balance:,.2f}"
@@ -103,6 +111,3 @@ class Credit:
             Manner.HARVEST,
             "top the account up, then run the same command again; no job was marked as failed",
         )
-
-
-_SOMETHING_USD = 0.01

@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING
 
 from aiolimiter import AsyncLimiter
 
+from engine.backoff import backoff_s
+
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Coroutine
 
     from engine.clock import Clock
@@ -29,6 +32,8 @@ PACE_MARGIN = 0.985
 """Evenly spaced requests at exactly the limit put one too many into some window when the network jitters."""
 
 PACE_SHARE_MIN = 1 / 64
+OUTAGE_FIRST_S = 1.0
+OUTAGE_MAX_S = 60.0
 GROWTH_PER_REQUEST = 1 / 60
 """Each accepted request raises a reduced pace by this share of the full one: full again after a minute's worth."""
 
@@ -56,12 +61,17 @@ class Lane:
         adaptive: whether 429s lower the pace.
     """
 
-    def __init__(self, name: str, *, per_minute: float, concurrency: int, adaptive: bool, clock: Clock) -> None:
+    def __init__(
+        self, name: str, *, per_minute: float, concurrency: int, adaptive: bool, clock: Clock, rng: random.Random
+    ) -> None:
         self.name = name
         self.per_minute_max = per_minute
         self.throttles = 0
         self._adaptive = adaptive
         self._clock = clock
+        self._rng = rng
+        self._failures_in_a_row = 0
+        self._outage = ""
         self._slots = asyncio.Semaphore(concurrency)
         self._offers: list[tuple[int, float, int, Start]] = []
         self._order = itertools.count()
@@ -105,6 +115,20 @@ class Lane:
         """Let nothing out before ``moment`` (monotonic seconds)."""
         self._open_at = max(self._open_at, moment)
 
+    @property
+    def outage(self) -> str:
+        """Why the provider is out of this lane's reach, for people; empty while it answers."""
+        return f"the provider is out of reach ({self._outage})" if self._failures_in_a_row else ""
+
+    def unreachable(self, reason: str) -> None:
+        """Take note of a request that never arrived or was never answered: hold back, longer each time in a row."""
+        self._failures_in_a_row += 1
+        self._outage = reason
+        self.hold_until(
+            self._clock.now()
+            + backoff_s(self._failures_in_a_row, first_s=OUTAGE_FIRST_S, max_s=OUTAGE_MAX_S, rng=self._rng)
+        )
+
     def throttled(self, epoch: int, wait_s: float) -> None:
         """Take note of a 429: wait as asked, and go on more slowly if it was the present pace that was too fast."""
         self.throttles += 1
@@ -114,7 +138,8 @@ class Lane:
             self.per_minute = max(self.per_minute / 2, self.per_minute_max * PACE_SHARE_MIN)
 
     def accepted(self) -> None:
-        """Take note of a request that was not throttled: a reduced pace grows back."""
+        """Take note of a request that was answered and not throttled: a reduced pace grows back."""
+        self._failures_in_a_row = 0
         self.per_minute = min(self.per_minute_max, self.per_minute + self.per_minute_max * GROWTH_PER_REQUEST)
 
     async def run(self, tasks: asyncio.TaskGroup) -> None:

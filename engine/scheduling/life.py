@@ -17,10 +17,12 @@ from engine.ledger.group_commit import RefusedChange
 from engine.media.downloader import DownloadTask
 from engine.media.failures import DiskFullError, DownloadError
 from engine.media.names import media_name
+from engine.provider.history import HistoryRow
 from engine.provider.protocol import (
     Accepted,
     Completed,
     Failed,
+    Metrics,
     NotFound,
     NotReady,
     NotSent,
@@ -40,6 +42,7 @@ from engine.scheduling.steps import (
     AtRest,
     Fetched,
     Finished,
+    OutOfCredit,
     SetAside,
     SlowDown,
     StillWorking,
@@ -58,7 +61,8 @@ if TYPE_CHECKING:
     from engine.job.flight import Flight
     from engine.job.records import StoredFile
     from engine.ledger.ledger import Ledger
-    from engine.provider.protocol import Metrics, Provider
+    from engine.provider.history import History
+    from engine.provider.protocol import Provider
     from engine.scheduling.steps import DownloadStep, FetchStep, PollStep, SubmitStep
 
 THROTTLE_FIRST_S = 1.0
@@ -67,6 +71,7 @@ RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 60.0
 NOT_READY_S_MAX = 600.0
 """A result that is not served this long after its request was COMPLETED is a case for the history."""
+YOUNG_404_MAX = 3
 YOUNG_S = 60.0
 """A 404 on a request younger than this is the provider's own delay."""
 REFRESHES_MAX = 3
@@ -90,9 +95,12 @@ class Life:
 
     Args:
         fetcher: None if nothing is to be downloaded.
+        history: the provider's record of requests; None if it has none.
         expects_media: says whether a model's result must name files.
         attempts_max: submissions a job may spend.
         job_deadline_s: age at which a request without an end is given up as unknown.
+        record_life_s: how long the provider can be asked about a request, from its submission.
+        history_again_s: how long to wait before the history is asked again about a request that still runs.
     """
 
     def __init__(
@@ -100,28 +108,35 @@ class Life:
         ledger: Ledger,
         provider: Provider,
         fetcher: Fetcher | None,
+        history: History | None,
         *,
         clock: Clock,
         rng: random.Random,
         expects_media: Callable[[str], bool],
         attempts_max: int,
         job_deadline_s: float,
+        record_life_s: float,
+        history_again_s: float,
     ) -> None:
         self._ledger = ledger
         self._provider = provider
         self._fetcher = fetcher
+        self._history = history
         self._clock = clock
         self._rng = rng
         self._expects_media = expects_media
         self._attempts_max = attempts_max
         self._job_deadline_s = job_deadline_s
+        self._record_life_s = record_life_s
+        self._history_again_s = history_again_s
 
     # --- submit -----------------------------------------------------------------------------------
 
     async def submit(self, flight: Flight) -> SubmitStep:
         """Submit once: intent on disk, POST, outcome on disk."""
         attempt = flight.attempts + 1
-        await self._ledger.intend(flight.job, attempt, utc=self._clock.utc())
+        flight.intent_utc = self._clock.utc()
+        await self._ledger.intend(flight.job, attempt, utc=flight.intent_utc)
         verdict = await self._provider.submit(flight.model, decode_json(flight.params))
         match verdict:
             case Accepted(request_id):
@@ -134,7 +149,7 @@ class Life:
                 return self._slow_down(flight, wait_s)
             case OutOfMoney(message):
                 await self._ledger.withdrawn(flight.job, attempt, spent=False)
-                return StopRun(_no_credit(message))
+                return OutOfCredit(message)
             case Unauthorized(message):
                 await self._ledger.withdrawn(flight.job, attempt, spent=False)
                 return StopRun(_unauthorized(message))
@@ -179,7 +194,9 @@ class Life:
     # --- poll -------------------------------------------------------------------------------------
 
     async def poll(self, flight: Flight) -> PollStep:
-        """Ask once whether the request is finished."""
+        """Ask once whether the request is finished; the history is asked once the record must have expired."""
+        if self._clock.utc() - flight.submitted_utc > self._record_life_s:
+            return await self._ask_history(flight, "its record has expired")
         verdict = await self._provider.poll(flight.request_id)
         flight.polls += 1
         match verdict:
@@ -217,9 +234,30 @@ class Life:
         return Finished(duration_s if duration_s > 0 else None)
 
     async def _not_found(self, flight: Flight, message: str) -> PollStep:
-        if self._clock.utc() - flight.submitted_utc < YOUNG_S:
+        """Wait for a record that may only be late; otherwise the history knows what became of the request."""
+        young = self._clock.utc() - flight.submitted_utc < YOUNG_S
+        if young and flight.failures < YOUNG_404_MAX:
             return AskAgain(self._retry_in_s(flight))
-        return await self._set_unknown(flight, f"the provider no longer knows the request: {message}", 404)
+        return await self._ask_history(flight, message)
+
+    async def _ask_history(self, flight: Flight, message: str) -> PollStep:
+        """Rescue a request whose record is gone: only the history's own word makes an end of it."""
+        row = None if self._history is None else await self._history.row(flight.request_id)
+        if isinstance(row, HistoryRow):
+            match row.state:
+                case "completed":
+                    return await self._rescue(flight, row)
+                case "failed":
+                    return await self._fail(flight, flight.attempts, _generation_failed(row.error, None))
+                case "running":
+                    return await self._unless_overdue(flight, AskAgain(self._history_again_s))
+        return await self._set_unknown(flight, f"the provider no longer knows the request ({message})", 404)
+
+    async def _rescue(self, flight: Flight, row: HistoryRow) -> Fetched | AtRest:
+        """Take the result from the history: its record is gone, its files live longer."""
+        flight.completed_utc = self._clock.utc()
+        metrics = Metrics(cost_usd=row.cost_usd, inference_s=row.inference_s)
+        return await self._record(flight, Result(row.raw, row.urls, None, None, metrics), lag_s=None)
 
     async def _unless_overdue(self, flight: Flight, step: PollStep) -> PollStep:
         """Give a request up as unknown once it is older than any job may take; never submit it again by itself."""
@@ -234,7 +272,7 @@ class Life:
         verdict = await self._provider.fetch(flight.request_id)
         match verdict:
             case Result():
-                return await self._record(flight, verdict)
+                return await self._record(flight, verdict, lag_s=self._lag_s(flight, verdict.metrics))
             case Failed(message, http_status):
                 return await self._fail(flight, flight.attempts, _generation_failed(message, http_status))
             case NotReady(reason) | NotFound(reason) | Unavailable(reason, True):
@@ -252,14 +290,14 @@ class Life:
             case _:
                 assert_never(verdict)
 
-    async def _record(self, flight: Flight, result: Result) -> Fetched | AtRest:
+    async def _record(self, flight: Flight, result: Result, *, lag_s: float | None) -> Fetched | AtRest:
         flight.failures = 0
+        flight.cost_usd = result.metrics.cost_usd
         flight.media = {
             "urls": list(result.urls),
             "bytes_expected": result.bytes_expected,
             "content_type": result.content_type,
         }
-        lag_s = self._lag_s(flight, result.metrics)
         await self._ledger.ready(flight, metrics=result.metrics, output=result.output, media=flight.media, lag_s=lag_s)
         if not result.urls and self._expects_media(flight.model):
             error = JobError(kind="no_media", message="the result names no file; its body is kept as output", paid=True)
@@ -321,16 +359,17 @@ class Life:
         delay_s = self._retry_in_s(flight)
         verdict = await self._provider.fetch(flight.request_id)
         if isinstance(verdict, Result) and verdict.urls:
-            assert flight.media is not None
-            flight.media = {**flight.media, "urls": list(verdict.urls)}
-            await self._ledger.ready(
-                flight,
-                metrics=verdict.metrics,
-                output=verdict.output,
-                media=flight.media,
-                lag_s=self._lag_s(flight, verdict.metrics),
-            )
+            await self._relocated(flight, verdict.urls)
+        elif self._history is not None:
+            row = await self._history.row(flight.request_id)
+            if isinstance(row, HistoryRow) and row.urls:
+                await self._relocated(flight, row.urls)
         return AskAgain(delay_s)
+
+    async def _relocated(self, flight: Flight, urls: tuple[str, ...]) -> None:
+        assert flight.media is not None
+        flight.media = {**flight.media, "urls": list(urls)}
+        await self._ledger.relocated(flight.job, flight.attempts, flight.media)
 
     # --- what several steps do --------------------------------------------------------------------
 
@@ -364,7 +403,7 @@ class Life:
         return backoff_s(flight.failures, first_s=RETRY_FIRST_S, max_s=RETRY_MAX_S, rng=self._rng)
 
 
-def _generation_failed(message: str, http_status: int) -> JobError:
+def _generation_failed(message: str, http_status: int | None) -> JobError:
     return JobError(kind="generation_failed", message=message, http_status=http_status, retryable=True)
 
 
@@ -375,16 +414,6 @@ def _unauthorized(message: str) -> Stop:
         ExitCode.ACCOUNT,
         Manner.DOWNLOADS,
         "set a valid key in the environment, then run the same command again; nothing was marked as failed",
-    )
-
-
-def _no_credit(message: str) -> Stop:
-    return Stop(
-        "no_credit",
-        f"the account is out of credit: {message}",
-        ExitCode.ACCOUNT,
-        Manner.HARVEST,
-        "top the account up, then run the same command again; no job was marked as failed",
     )
 
 

@@ -1,29 +1,33 @@
 """Move every job through its life, many at once, within the plan.
 
-Jobs come from the ledger in blocks while there is room in flight. Two lanes pace what is asked of the
-provider (one lane, if the plan counts every request alike); an agenda remembers when each request is due; a
-few workers download. Each step is made by ``Life``, and ``_after_*`` decides what follows from what it came to.
-No job has a task of its own while it waits. Knows nothing of HTTP, files or SQL.
+The feeder offers pending jobs; two lanes pace what is asked of the provider (one lane, if the plan counts every
+request alike); an agenda remembers when each request is due; a few workers download; the reconciler settles
+what is unknown. Each step is made by ``Life``, and ``_after_*`` decides what follows from what it came to. No
+job has a task of its own while it waits. Knows nothing of HTTP, files or SQL.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections import Counter, deque
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, assert_never
 
-from engine.backoff import backoff_s
 from engine.errors import EngineError, ExitCode, first_of
 from engine.job.states import State
 from engine.scheduling.agenda import Agenda
+from engine.scheduling.credit import Credit
+from engine.scheduling.feeder import Feeder
+from engine.scheduling.in_flight import InFlight
 from engine.scheduling.lane import Lane, Urgency
+from engine.scheduling.reconciler import Findings, Reconciler
 from engine.scheduling.steps import (
     AskAgain,
     AtRest,
     Fetched,
     Finished,
+    OutOfCredit,
     SetAside,
     SlowDown,
     StillWorking,
@@ -35,29 +39,29 @@ from engine.scheduling.steps import (
 from engine.scheduling.stop import Manner, Stop
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Awaitable, Callable
 
     from structlog.typing import FilteringBoundLogger
 
     from engine.clock import Clock
+    from engine.config import RunConfig
     from engine.job.flight import Flight
     from engine.ledger.ledger import Ledger
+    from engine.provider.history import History
+    from engine.provider.protocol import Unavailable
+    from engine.scheduling.halt import Canary, HaltRules
     from engine.scheduling.life import Life
     from engine.scheduling.polling import PollingPolicy
+    from engine.scheduling.spend import Spend
     from engine.scheduling.steps import DownloadStep, FetchStep, PollStep, SubmitStep
     from engine.scheduling.tally import Tally
 
-FEED_BLOCK = 256
-OUTAGE_FIRST_S = 1.0
-OUTAGE_MAX_S = 60.0
 LIKELY_SHARE = 0.9
+POSSIBLE_SHARE = 0.02
 FORBIDDEN_IN_A_ROW_MAX = 5
 INTERNAL_ERRORS_MAX = 5
 LAST_REPLIES_S = 1.0
 """What a hard stop grants to submissions under way: each reply that still comes is one outcome less unknown."""
-NEGLECT_SHARE = 1 / 12
-"""Share of the record's life after which a request that nobody asked about counts as neglected."""
 
 _Step = TypeVar("_Step")
 
@@ -66,14 +70,34 @@ class _StopNow(Exception):  # noqa: N818 (a signal to our own task group, not an
     """Ends every request under way."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """The lanes of submissions and of reading requests; one and the same if the plan counts all alike."""
+
+    submits: Lane
+    reads: Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What decides whether the batch goes on."""
+
+    spend: Spend
+    canary: Canary
+    halt: HaltRules
+
+
 class Scheduler:
     """The moving parts of one run.
 
     Args:
+        history: the provider's record of requests; None if it has none.
+        ask_credits: reads the account's balance in US dollars.
         polling_for: the polling policy of a model.
-        max_in_flight: jobs submitted and not yet at rest, at most.
         record_life_s: how long the provider keeps a request's record, from its submission.
+        wait_for_credit: whether an empty account is waited for even when nothing is in flight.
         on_decided: called whenever an outcome was decided and its line is owed.
+        announce: tells the person something worth a line.
     """
 
     def __init__(
@@ -81,46 +105,71 @@ class Scheduler:
         ledger: Ledger,
         life: Life,
         *,
-        submits: Lane,
-        reads: Lane,
+        config: RunConfig,
+        lanes: Lanes,
+        rules: Rules,
+        history: History | None,
+        ask_credits: Callable[[], Awaitable[float | Unavailable]],
         polling_for: Callable[[str], PollingPolicy],
         clock: Clock,
-        rng: random.Random,
         tally: Tally,
         log: FilteringBoundLogger,
-        max_in_flight: int,
-        download_concurrency: int,
         record_life_s: float,
+        wait_for_credit: bool,
         on_decided: Callable[[], None],
+        announce: Callable[[str], None],
     ) -> None:
         self._ledger = ledger
         self._life = life
-        self._submits = submits
-        self._reads = reads
+        self._submits, self._reads = lanes.submits, lanes.reads
+        self._rules = rules
         self._polling_for = polling_for
         self._clock = clock
-        self._rng = rng
         self._tally = tally
         self._log = log
-        self._max_in_flight = max_in_flight
-        self._download_concurrency = download_concurrency
-        self._record_life_s = record_life_s
+        self._download_concurrency = config.downloads.concurrency
         self._on_decided = on_decided
+        self._announce = announce
         self._agenda = Agenda()
-        self._in_flight: dict[int, Flight] = {}
-        self._unresolved: dict[int, Flight] = {}
-        self._waiting: deque[Flight] = deque()
-        self._fed_up_to = -1
-        self._offered = 0
+        self._in_flight = InFlight(clock, record_life_s=record_life_s)
         self._returning = 0
-        self._room = asyncio.Event()
+        self._to_ask_first: set[int] = set()
         self._downloads: asyncio.PriorityQueue[tuple[float, int, Flight]] = asyncio.PriorityQueue()
         self._order = itertools.count()
-        self._outages: Counter[str] = Counter()
         self._forbidden_in_a_row = 0
         self._internal_errors = 0
         self._finished = asyncio.Event()
         self.stop: Stop | None = None
+        self._credit = Credit(
+            ask=ask_credits,
+            clock=clock,
+            price_usd=lambda: rules.spend.price_usd(config.provider.model or ""),
+            may_wait=lambda: wait_for_credit or len(self._in_flight) > 0,
+            on_open=lambda: self._feeder.wake(),
+            on_broke=self.request_stop,
+        )
+        self._reconciler = Reconciler(
+            ledger,
+            history,
+            policy=config.recovery.on_unknown,
+            grace_s=config.recovery.grace_s,
+            attempts_max=config.retry.attempts_max,
+            clock=clock,
+            log=log,
+            findings=Findings(self._adopted, self._found_absent, self._given_up, self._look_for_end),
+        )
+        self._feeder = Feeder(
+            ledger,
+            self._submits,
+            self._in_flight,
+            spend=rules.spend,
+            canary=rules.canary,
+            credit=self._credit,
+            start=self._submit,
+            recovering=self._recovering,
+            elsewhere=self._elsewhere,
+            max_in_flight=config.limits.max_in_flight,
+        )
 
     # --- from outside -----------------------------------------------------------------------------
 
@@ -133,15 +182,7 @@ class Scheduler:
         await self._take_up()
         try:
             async with asyncio.TaskGroup() as tasks:
-                loops = [
-                    tasks.create_task(lane.run(tasks), name=f"{lane.name}-lane")
-                    for lane in dict.fromkeys((self._submits, self._reads))
-                ]
-                loops += [
-                    tasks.create_task(self._download_loop(), name=f"download-{number}")
-                    for number in range(self._download_concurrency)
-                ]
-                loops.append(tasks.create_task(self._feed_loop(), name="feed"))
+                loops = self._start_loops(tasks)
                 self._look_for_end()
                 await self._finished.wait()
                 for loop in loops:
@@ -155,11 +196,12 @@ class Scheduler:
             raise first_of(group) from None
         finally:
             self._agenda.clear()
+            self._tally.in_flight_peak = self._in_flight.peak
 
     def input_grew(self, pending: int) -> None:
         """Take note of new jobs in the ledger, or of the end of the input."""
         self._tally.pending += pending
-        self._room.set()
+        self._feeder.wake()
         self._look_for_end()
 
     def request_stop(self, stop: Stop) -> None:
@@ -167,9 +209,8 @@ class Scheduler:
         if self.stop is not None and stop.manner <= self.stop.manner:
             return
         self._log.warning("stopping", kind=stop.kind, reason=stop.message, manner=stop.manner.name.lower())
-        self.stop = stop if self.stop is None or stop.manner is Manner.NOW else _harder(self.stop, stop)
-        self._submits.close_class(Urgency.SUBMIT)
-        self._offered = 0
+        self.stop = stop if self.stop is None else self.stop.harder(stop.manner)
+        self._feeder.close()
         if stop.manner >= Manner.DOWNLOADS:
             for urgency in Urgency:
                 self._reads.close_class(urgency)
@@ -178,22 +219,18 @@ class Scheduler:
         self._look_for_end()
 
     @property
-    def oldest_age_s(self) -> float:
-        """Age of the oldest request in flight, in seconds; 0 if there is none."""
-        submitted = (flight.submitted_utc for flight in self._unresolved.values())
-        return max(0.0, self._clock.utc() - min(submitted, default=self._clock.utc()))
-
-    @property
     def waits_for(self) -> str:
         """One sentence on what the run waits for; empty while everything moves."""
         if self.stop is not None:
-            return f"{self.stop.kind}: harvesting {len(self._in_flight)} jobs in flight"
+            return f"{self.stop.message}; {len(self._in_flight)} jobs in flight are harvested"
         for lane in (self._submits, self._reads):
             if lane.open_in_s > 0:
-                why = "the provider is out of reach" if self._outages[lane.name] else "the provider asks us to wait"
+                why = lane.outage or "the provider asks us to wait"
                 return f"{why}; next {lane.name} request in {lane.open_in_s:.0f} s"
-        if self._falls_behind():
-            return f"submits pause: the oldest request is {self.oldest_age_s / 60:.0f} min old and its record expires"
+        if self._feeder.reason:
+            return f"submits pause: {self._feeder.reason}"
+        if not self._in_flight and len(self._reconciler):
+            return f"{len(self._reconciler)} unknown outcomes are looked up in the provider's history"
         return ""
 
     @property
@@ -201,106 +238,106 @@ class Scheduler:
         """How long what is in flight may still take, in seconds; None if nobody knows."""
         left = [
             typical_s - self._age_s(flight)
-            for flight in self._unresolved.values()
+            for flight in self._in_flight.unresolved
             if (typical_s := self._polling_for(flight.model).typical_s) is not None
         ]
         return max(0.0, *left) if left else None
 
     # --- start ------------------------------------------------------------------------------------
 
+    def _start_loops(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        lanes = dict.fromkeys((self._submits, self._reads))
+        return [
+            *(tasks.create_task(lane.run(tasks), name=f"{lane.name}-lane") for lane in lanes),
+            *(
+                tasks.create_task(self._download_loop(), name=f"download-{number}")
+                for number in range(self._download_concurrency)
+            ),
+            tasks.create_task(self._feeder.run(), name="feeder"),
+            tasks.create_task(self._reconciler.run(), name="reconciler"),
+            tasks.create_task(self._credit.watch(), name="credit-watch"),
+        ]
+
     async def _take_up(self) -> None:
-        """Take up what an earlier process left: finished generations first, then running ones, oldest first."""
+        """Take up what an earlier process left: finished generations, then running ones, then unknown ones."""
+        for job, model in await self._ledger.reserved():
+            self._rules.spend.reserve(job, model, counted=False)
         for flight in await self._ledger.under_way(State.READY):
-            self._board(flight)
+            self._in_flight.board(flight)
             self._tally.downloading += 1
             self._queue_download(flight)
         for flight in await self._ledger.under_way(State.SUBMITTED):
-            self._board(flight)
-            self._unresolved[flight.job] = flight
-            self._tally.generating += 1
+            self._board_submitted(flight)
+        self._reconciler.take_up(await self._ledger.unknowns())
+        self._feeder.wake()
+
+    def _board_submitted(self, flight: Flight) -> None:
+        """Take up a request that the provider has; one that may be finished is asked about before anything new."""
+        self._in_flight.board(flight)
+        self._in_flight.accepted(flight)
+        self._tally.generating += 1
+        if self._polling_for(flight.model).share_done(self._age_s(flight)) >= POSSIBLE_SHARE:
+            self._to_ask_first.add(flight.job)
             self._agenda.at(self._clock.now(), partial(self._offer_poll, flight))
-        self._room.set()
+        else:
+            self._plan_poll(flight)
+
+    def _recovering(self) -> str:
+        """Say what of an earlier process has to be seen to before anything new is submitted."""
+        if self._to_ask_first:
+            return f"{len(self._to_ask_first)} requests of an earlier process are asked about first"
+        if not self._reconciler.first_pass_done:
+            return f"{len(self._reconciler)} unknown outcomes of an earlier process are looked up first"
+        return ""
+
+    def _asked(self, flight: Flight) -> None:
+        if flight.job in self._to_ask_first:
+            self._to_ask_first.discard(flight.job)
+            self._feeder.wake()
 
     # --- submitting -------------------------------------------------------------------------------
 
-    async def _feed_loop(self) -> None:
-        """Offer pending jobs to the submit lane while there is room in flight."""
-        while True:
-            await self._room.wait()
-            self._room.clear()
-            while self._may_offer() and (flight := await self._next_pending()) is not None:
-                if not self._may_offer():  # the world may have changed while the ledger was asked
-                    self._waiting.appendleft(flight)
-                    break
-                self._offered += 1
-                self._submits.offer(Urgency.SUBMIT, partial(self._submit, flight))
-            self._look_for_end()
-
-    def _may_offer(self) -> bool:
-        room = self._max_in_flight - len(self._in_flight) - self._offered
-        return self.stop is None and room > 0 and self._offered < FEED_BLOCK and not self._falls_behind()
-
-    def _falls_behind(self) -> bool:
-        """Whether harvesting must come before new work.
-
-        So it is once a request has used up half the life of its record and was not asked about for long. A
-        request that is stuck at the provider is asked about in time, and holds nobody up.
-        """
-        now = self._clock.utc()
-        for flight in self._unresolved.values():  # in the order of their submission
-            if now - flight.submitted_utc <= self._record_life_s / 2:
-                return False
-            if now - max(flight.last_working_utc, flight.submitted_utc) > self._record_life_s * NEGLECT_SHARE:
-                return True
-        return False
-
-    async def _next_pending(self) -> Flight | None:
-        if not self._waiting:
-            block = await self._ledger.pending_after(self._fed_up_to, FEED_BLOCK)
-            self._waiting.extend(block)
-            if block:
-                self._fed_up_to = block[-1].job
-        return self._waiting.popleft() if self._waiting else None
-
     async def _submit(self, flight: Flight, epoch: int) -> None:
-        if self.stop is not None:
-            return  # it was chosen in the very turn in which the stop came; it is still PENDING
-        self._offered -= 1
-        self._board(flight)
+        self._in_flight.board(flight)
         self._tally.pending -= 1
         self._tally.submitting += 1
         self._tally.submits += 1
         step = await self._guarded(flight, self._life.submit(flight))
         self._tally.submitting -= 1
         self._after_submit(flight, epoch, step)
-        self._room.set()
+        self._feeder.wake()
         self._look_for_end()
 
     def _after_submit(self, flight: Flight, epoch: int, step: SubmitStep) -> None:
         match step:
             case Submitted():
-                self._reached(self._submits)
+                self._submits.accepted()
+                self._credit.accepted()
                 self._forbidden_in_a_row = 0
-                self._unresolved[flight.job] = flight
+                self._in_flight.accepted(flight)
                 self._tally.generating += 1
                 self._log.info("submitted", id=flight.id, request_id=flight.request_id, attempt=flight.attempts)
                 self._plan_poll(flight)
             case AtRest():
-                self._reached(self._submits)
+                self._submits.accepted()
                 self._count_forbidden(flight)
                 self._rest(flight, step)
             case SetAside():
                 # A provider that loses replies would turn one job after the other into an unknown.
-                self._out_of_reach(self._submits, flight.error.message if flight.error else "")
+                self._submits.unreachable(flight.error.message if flight.error else "")
                 self._set_aside(flight)
             case SubmitAgain(delay_s):
-                self._reached(self._submits)
+                self._submits.accepted()
                 self._return(flight, delay_s)
             case SlowDown(wait_s):
                 self._throttle(self._submits, epoch, wait_s)
                 self._return(flight, 0.0)
             case Unreachable(reason):
                 self._out_of_reach(self._submits, reason)
+                self._return(flight, 0.0)
+            case OutOfCredit(message):
+                self._log.warning("out_of_credit", reason=message)
+                self._credit.park(message)
                 self._return(flight, 0.0)
             case StopRun(stop):
                 self._return(flight, 0.0)
@@ -310,15 +347,15 @@ class Scheduler:
 
     def _return(self, flight: Flight, delay_s: float) -> None:
         """Put a job that the provider certainly does not have back among those that wait, for after ``delay_s``."""
-        self._leave(flight)
+        self._in_flight.leave(flight)
+        self._rules.spend.give_back(flight.job, counted=True)
         self._tally.pending += 1
         self._returning += 1
         self._agenda.at(self._clock.now() + delay_s, partial(self._returned, flight))
 
     def _returned(self, flight: Flight) -> None:
         self._returning -= 1
-        self._waiting.appendleft(flight)
-        self._room.set()
+        self._feeder.take_back(flight)
 
     def _count_forbidden(self, flight: Flight) -> None:
         """A model refused to several jobs in a row is refused to all of them."""
@@ -330,6 +367,26 @@ class Scheduler:
             message = f"the account may not use this model: {flight.error.message}"
             hint = "check the account's rights and provider.model; then run the same command again"
             self.request_stop(Stop("forbidden", message, ExitCode.ACCOUNT, Manner.HARVEST, hint))
+
+    # --- unknown outcomes -------------------------------------------------------------------------
+
+    def _elsewhere(self) -> int:
+        """Count lost submissions that may be running at the provider now."""
+        return self._reconciler.recent(lambda model: self._polling_for(model).typical_s or 0.0)
+
+    def _adopted(self, flight: Flight) -> None:
+        self._tally.unknown -= 1
+        self._board_submitted(flight)
+
+    def _found_absent(self, flight: Flight) -> None:
+        self._tally.unknown -= 1
+        self._rules.spend.give_back(flight.job, counted=True)
+        self._tally.pending += 1
+        self._feeder.take_back(flight)
+
+    def _given_up(self, flight: Flight) -> None:
+        self._tally.unknown -= 1
+        self._rest(flight, AtRest(succeeded=False))
 
     # --- polling ----------------------------------------------------------------------------------
 
@@ -350,27 +407,32 @@ class Scheduler:
         self._tally.polls += 1
         step = await self._guarded(flight, self._life.poll(flight))
         self._after_poll(flight, epoch, step)
-        self._room.set()
         self._look_for_end()
 
     def _after_poll(self, flight: Flight, epoch: int, step: PollStep) -> None:
         again = partial(self._offer_poll, flight)
         match step:
             case StillWorking():
-                self._reached(self._reads)
+                self._reads.accepted()
+                self._asked(flight)
                 self._plan_poll(flight)
             case AskAgain(delay_s):
-                self._reached(self._reads)
+                self._reads.accepted()
+                self._asked(flight)
                 self._agenda.at(self._clock.now() + delay_s, again)
             case Finished(duration_s):
-                self._reached(self._reads)
+                self._reads.accepted()
                 if duration_s is not None:
                     self._polling_for(flight.model).observe(duration_s)
                 self._tally.generating -= 1
                 self._tally.fetching += 1
                 self._offer_fetch(flight)
+            case Fetched():
+                self._tally.generating -= 1
+                self._tally.fetching += 1
+                self._after_fetch(flight, epoch, step)
             case AtRest():
-                self._reached(self._reads)
+                self._reads.accepted()
                 self._tally.generating -= 1
                 self._rest(flight, step)
             case SetAside():
@@ -390,7 +452,7 @@ class Scheduler:
     # --- fetching ---------------------------------------------------------------------------------
 
     def _offer_fetch(self, flight: Flight) -> None:
-        # A result that was seen complete earlier goes first: its record is the next to expire.
+        # The oldest submission goes first: its record is the next to expire.
         self._reads.offer(Urgency.RESULT, partial(self._fetch, flight), value=-flight.submitted_utc)
 
     async def _fetch(self, flight: Flight, epoch: int) -> None:
@@ -402,19 +464,19 @@ class Scheduler:
         again = partial(self._offer_fetch, flight)
         match step:
             case Fetched(cost_usd, lag_s):
-                self._reached(self._reads)
-                self._unresolved.pop(flight.job, None)
+                self._reads.accepted()
+                self._asked(flight)
+                self._in_flight.recorded(flight)
                 self._tally.fetching -= 1
                 self._tally.downloading += 1
-                self._tally.spent_usd += cost_usd or 0.0
-                self._tally.lag_sum_s += lag_s
-                self._tally.lag_jobs += 1
+                self._settle(flight, cost_usd, lag_s)
                 self._queue_download(flight)
             case AskAgain(delay_s):
-                self._reached(self._reads)
+                self._reads.accepted()
+                self._asked(flight)
                 self._agenda.at(self._clock.now() + delay_s, again)
             case AtRest():
-                self._reached(self._reads)
+                self._reads.accepted()
                 self._tally.fetching -= 1
                 self._rest(flight, step)
             case SetAside():
@@ -431,6 +493,14 @@ class Scheduler:
             case _:
                 assert_never(step)
 
+    def _settle(self, flight: Flight, cost_usd: float | None, lag_s: float | None) -> None:
+        self._rules.spend.settle(flight.job, flight.model, cost_usd)
+        self._tally.spent_usd = self._rules.spend.spent_usd
+        if lag_s is not None:
+            self._tally.lag_sum_s += lag_s
+            self._tally.lag_jobs += 1
+        self._feeder.wake()
+
     # --- downloading ------------------------------------------------------------------------------
 
     def _queue_download(self, flight: Flight) -> None:
@@ -443,7 +513,7 @@ class Scheduler:
             self._after_download(flight, step)
             self._look_for_end()
 
-    def _after_download(self, flight: Flight, step: DownloadStep | SetAside) -> None:
+    def _after_download(self, flight: Flight, step: DownloadStep) -> None:
         match step:
             case AtRest(_, stored_bytes):
                 self._tally.downloading -= 1
@@ -457,42 +527,55 @@ class Scheduler:
             case StopRun(stop):
                 # Its URL is recorded; the next process downloads it first.
                 self._tally.downloading -= 1
-                self._leave(flight)
+                self._in_flight.leave(flight)
                 self.request_stop(stop)
             case _:
                 assert_never(step)
 
-    # --- boarding and leaving ---------------------------------------------------------------------
-
-    def _board(self, flight: Flight) -> None:
-        self._in_flight[flight.job] = flight
-        self._tally.in_flight_peak = max(self._tally.in_flight_peak, len(self._in_flight))
-
-    def _leave(self, flight: Flight) -> None:
-        self._in_flight.pop(flight.job, None)
-        self._unresolved.pop(flight.job, None)
-        self._room.set()
+    # --- outcomes ---------------------------------------------------------------------------------
 
     def _rest(self, flight: Flight, step: AtRest) -> None:
-        self._leave(flight)
-        if step.succeeded:
+        self._in_flight.leave(flight)
+        self._asked(flight)
+        if flight.error is None:
             self._tally.succeeded += 1
             self._log.info("stored", id=flight.id, request_id=flight.request_id, bytes=step.stored_bytes)
         else:
-            assert flight.error is not None
-            self._tally.failed += 1
-            self._tally.causes[flight.error.kind] += 1
-            self._tally.recent_failures.append((flight.id, flight.error.kind, flight.error.message))
+            if not flight.error.paid:
+                self._rules.spend.give_back(flight.job)
+            self._tally.note_failure(flight.id, flight.error)
             self._log.warning("failed", id=flight.id, request_id=flight.request_id, kind=flight.error.kind)
+        self._judge(flight, step)
+        self._feeder.wake()
         self._on_decided()
+
+    def _judge(self, flight: Flight, step: AtRest) -> None:
+        """Let the rules see an outcome; one of them may stop the batch."""
+        canary = self._rules.canary
+        ended = canary.decided(
+            flight.error,
+            cost_usd=flight.cost_usd or 0.0,
+            duration_s=max(0.0, flight.completed_utc - flight.submitted_utc),
+            media_bytes=step.stored_bytes,
+        )
+        stop = self._rules.halt.decided(flight.error)
+        if ended:
+            stop = canary.stop() or stop
+            if stop is None:
+                self._announce(canary.report.sentence())
+        if stop is not None:
+            self.request_stop(stop)
 
     def _set_aside(self, flight: Flight) -> None:
         assert flight.error is not None
-        self._leave(flight)
+        self._in_flight.leave(flight)
+        self._asked(flight)
         if flight.error.kind == "unknown_outcome":
             self._tally.unknown += 1
+            self._reconciler.add(flight)
         else:
             self._tally.held += 1
+        self._feeder.wake()
         self._log.warning("set_aside", id=flight.id, kind=flight.error.kind, reason=flight.error.message)
 
     # --- what the provider's state means for everybody --------------------------------------------
@@ -502,16 +585,9 @@ class Scheduler:
         lane.throttled(epoch, wait_s)
         self._log.info("throttled", lane=lane.name, wait_s=round(wait_s, 3), per_minute=round(lane.per_minute, 2))
 
-    def _reached(self, lane: Lane) -> None:
-        self._outages[lane.name] = 0
-        lane.accepted()
-
     def _out_of_reach(self, lane: Lane, reason: str) -> None:
-        """Hold the lane after a request that never arrived: nothing fails, however long the outage lasts."""
-        self._outages[lane.name] += 1
-        wait_s = backoff_s(self._outages[lane.name], first_s=OUTAGE_FIRST_S, max_s=OUTAGE_MAX_S, rng=self._rng)
-        lane.hold_until(self._clock.now() + wait_s)
-        self._log.warning("unreachable", lane=lane.name, reason=reason, wait_s=round(wait_s, 3))
+        lane.unreachable(reason)
+        self._log.warning("unreachable", lane=lane.name, reason=reason, wait_s=round(lane.open_in_s, 3))
 
     async def _guarded(self, flight: Flight, step: Awaitable[_Step]) -> _Step | SetAside:
         """Make a step; a defect in it sets this one job aside instead of ending the night."""
@@ -527,21 +603,30 @@ class Scheduler:
                 self.request_stop(Stop("internal", message, ExitCode.STOPPED, Manner.HARVEST, "report it with run.log"))
             return await self._life.hold(flight, f"a step broke unexpectedly: {type(error).__name__}")
 
+    # --- the end ----------------------------------------------------------------------------------
+
     def _look_for_end(self) -> None:
         """Finish when nothing moves and nothing more can come."""
         if self._finished.is_set() or not self._all_landed():
             return
-        exhausted = self._tally.input_complete and not (self._waiting or self._offered or self._returning)
-        if self.stop is not None or (exhausted and self._tally.pending == 0):
+        if self.stop is not None:
+            self._finished.set()
+        elif self._feeder.refusal and self._tally.pending:
+            self.request_stop(self._rules.spend.stop(self._feeder.refusal))
+        elif self._tally.input_complete and self._tally.pending == 0 and not self._returning:
+            self._settle_unknowns()
+
+    def _settle_unknowns(self) -> None:
+        """At the end of the batch: wait for what the history may still show, then submit again what it lacks."""
+        if self._reconciler.waits:
+            return
+        if self._reconciler.absent:
+            self._reconciler.ask_release()
+        else:
             self._finished.set()
 
     def _all_landed(self) -> bool:
         """Whether nothing is in flight any more that this process will still move."""
         if self.stop is not None and self.stop.manner >= Manner.DOWNLOADS:
             return self._tally.downloading == 0 and self._tally.submitting == 0
-        return not self._in_flight
-
-
-def _harder(first: Stop, later: Stop) -> Stop:
-    """Keep the first reason, and wind down in the later, harder manner."""
-    return Stop(first.kind, first.message, first.exit_code, later.manner, first.hint)
+        return len(self._in_flight) == 0

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from engine.errors import ExitCode
+from engine.scheduling.stop import Manner, Stop
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -71,6 +74,12 @@ class Spend:
             f"the budget of ${self.cost_usd_max:,.2f} has no room for another job at ${price_usd:,.2f}: "
             f"${self.spent_usd:,.2f} are spent{reserved}"
         )
+
+    @staticmethod
+    def stop(refusal: str) -> Stop:
+        """Return the reason to stop once nothing is in flight whose settlement could make room."""
+        hint = "raise budget.cost_usd_max or --max-jobs; then run the same command again"
+        return Stop("budget", refusal, ExitCode.STOPPED, Manner.HARVEST, hint)
 
     def reserve(self, job: int, model: str, *, counted: bool = True) -> None:
         """Set the price of a job aside; ``counted`` says that this process submits it."""

@@ -42,10 +42,10 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The result is recorded; its files are to be downloaded."""
+    """The result is recorded; its files are to be downloaded. ``lag_s`` is None where nothing tells it."""
 
     cost_usd: float | None
-    lag_s: float
+    lag_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +76,22 @@ class Unreachable:
 
 
 @dataclass(frozen=True, slots=True)
+class OutOfCredit:
+    """The account cannot pay; submissions are parked, nothing fails."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class StopRun:
     """The whole run has to wind down."""
 
     stop: Stop
 
 
-SubmitStep: TypeAlias = Submitted | SubmitAgain | AtRest | SetAside | SlowDown | Unreachable | StopRun
-PollStep: TypeAlias = StillWorking | AskAgain | Finished | AtRest | SetAside | SlowDown | Unreachable | StopRun
+SubmitStep: TypeAlias = Submitted | SubmitAgain | AtRest | SetAside | SlowDown | Unreachable | OutOfCredit | StopRun
+PollStep: TypeAlias = (
+    StillWorking | AskAgain | Finished | Fetched | AtRest | SetAside | SlowDown | Unreachable | StopRun
+)
 FetchStep: TypeAlias = AskAgain | Fetched | AtRest | SetAside | SlowDown | Unreachable | StopRun
-DownloadStep: TypeAlias = AskAgain | AtRest | StopRun
+DownloadStep: TypeAlias = AskAgain | AtRest | SetAside | StopRun

@@ -5,7 +5,7 @@ A stop is a value: what the person is told, the exit code, and how much is still
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -41,3 +41,7 @@ class Stop:
     exit_code: ExitCode
     manner: Manner = Manner.HARVEST
     hint: str = ""
+
+    def harder(self, manner: Manner) -> Stop:
+        """Return this reason, carried out in another manner."""
+        return replace(self, manner=manner)

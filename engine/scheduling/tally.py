@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.job.records import JobError
 
 RECENT_FAILURES_MAX = 50
 
@@ -55,6 +59,12 @@ class Tally:
     lag_jobs: int = 0
     causes: Counter[str] = field(default_factory=Counter)
     recent_failures: deque[tuple[str, str, str]] = field(default_factory=lambda: deque(maxlen=RECENT_FAILURES_MAX))
+
+    def note_failure(self, id_: str, error: JobError) -> None:
+        """Count a failed job and keep it among the last ones."""
+        self.failed += 1
+        self.causes[error.kind] += 1
+        self.recent_failures.append((id_, error.kind, error.message))
 
     @property
     def in_flight(self) -> int:

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from engine.simulator.bill import Bill, BodyBill
     from engine.simulator.faults import Fault
+    from engine.simulator.journal import JournalError
     from engine.simulator.scenario import Scenario, ScenarioError
     from engine.simulator.server import Simulator
 
-__all__ = ["Bill", "BodyBill", "Fault", "Scenario", "ScenarioError", "Simulator"]
+__all__ = ["Bill", "BodyBill", "Fault", "JournalError", "Scenario", "ScenarioError", "Simulator"]
 
 _HOME = {
     "Bill": "engine.simulator.bill",
     "BodyBill": "engine.simulator.bill",
     "Fault": "engine.simulator.faults",
+    "JournalError": "engine.simulator.journal",
     "Scenario": "engine.simulator.scenario",
     "ScenarioError": "engine.simulator.scenario",
     "Simulator": "engine.simulator.server",

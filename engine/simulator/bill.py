@@ -32,7 +32,10 @@ class BodyBill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the simulator counted since it was made."""
+    """Everything the simulator counted since it was made.
+
+    With a journal, jobs and money are counted from its first line, and requests from the last start.
+    """
 
     submits: int  # POSTs to a model that arrived, refused ones too
     accepted: int

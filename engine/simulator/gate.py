@@ -63,9 +63,7 @@ class Gate:
         world, rate = self._world, self._world.scenario.rate
         if request.path.startswith(HISTORY) or not (submit or rate.counts == "all"):
             return None
-        wait_s = world.window.admit(
-            now_s, limit=rate.requests_per_window, window_s=rate.window_s, sliding=rate.window_kind == "sliding"
-        )
+        wait_s = world.admit(now_s)
         if wait_s is None:
             return None
         world.books.counts["rate_limited"] += 1

@@ -62,6 +62,11 @@ class Job:
         """The same in every run with the same bodies; the subject of this job's draws."""
         return f"{self.body_sha256}:{self.nth}"
 
+    @property
+    def outcome(self) -> JobState:
+        """The state it is going to end in."""
+        return JobState.COMPLETED if self.error is None else JobState.FAILED
+
     def move(self, state: JobState, now_s: float) -> None:
         """Go one step along ``LIFE``."""
         assert state in LIFE[self.state], f"{self.state} -> {state}"

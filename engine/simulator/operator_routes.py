@@ -74,7 +74,7 @@ class OperatorRoutes:
         amount = order.get("add") if order is not None else None
         if isinstance(amount, bool) or not isinstance(amount, int | float) or not math.isfinite(amount):
             return error_reply(400, 'the body must be {"add": <US dollars>}')
-        self._world.credits.add(float(amount))
+        self._world.top_up(float(amount))
         money = self._world.credits
         return json_reply({"credits": round(money.balance_usd, 6), "reserved": round(money.reserved_usd, 6)})
 

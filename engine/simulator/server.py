@@ -1,13 +1,15 @@
 """The simulator as one object: two listening sockets, the routes, and the world behind them.
 
 Lives in the event loop that starts it, next to the engine if wanted; prints nothing and logs nothing.
-The API and the output host have a port each, so that they are two origins.
+The API and the output host have a port each, so that they are two origins. With a journal the provider
+outlives its process: what was accepted is still known at the next start, and went on meanwhile.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -16,6 +18,7 @@ from engine.simulator.account_routes import AccountRoutes
 from engine.simulator.clock import MachineClock
 from engine.simulator.gate import Gate
 from engine.simulator.history_routes import HistoryRoutes
+from engine.simulator.journal import Journal, JournalError, Line, Start
 from engine.simulator.media_server import MediaServer
 from engine.simulator.operator_routes import OperatorRoutes
 from engine.simulator.poll_routes import PollRoutes
@@ -25,7 +28,8 @@ from engine.simulator.timestamps import Notation, write_instant
 from engine.simulator.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -53,9 +57,12 @@ class Simulator:
         port: int = 0,
         media_port: int = 0,
         clock: Clock | None = None,
+        journal: Path | None = None,
     ) -> None:
         self._host = host
-        self._ports = [port, media_port]
+        self._ports = (port, media_port)
+        self._ports_before = (0, 0)
+        self._journal = Journal(journal) if journal is not None else None
         self._world = World(scenario, clock or MachineClock())
         self._runners: list[web.AppRunner] = []
         self._sites: list[web.SockSite] = []
@@ -70,7 +77,7 @@ class Simulator:
         await self.stop()
 
     async def start(self) -> None:
-        """Listen on both ports; the URLs are known from here on."""
+        """Remember, and listen on both ports; the URLs are known from here on."""
         for app in (self._api(), MediaServer(self._world).app()):
             app.on_response_prepare.append(self._stamp)
             runner = web.AppRunner(
@@ -79,11 +86,15 @@ class Simulator:
             await runner.setup()
             self._runners.append(runner)
         try:
-            await self.accept_connections()
-        except OSError:  # a port is taken: leave nothing half open behind
+            if self._journal is not None:
+                self._remember(self._journal)
+            listeners = self._listeners()
+            self._world.base_url, self._world.media_url = (f"http://{self._host}:{port}" for port in self._ports)
+            self._world.begin(self._ports)
+            await self._serve(listeners)
+        except (OSError, JournalError):  # a port or the journal is taken: leave nothing half open behind
             await self.stop()
             raise
-        self._world.base_url, self._world.media_url = (f"http://{self._host}:{port}" for port in self._ports)
 
     async def stop(self) -> None:
         """Close everything; unfinished jobs end here."""
@@ -92,6 +103,8 @@ class Simulator:
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
+        if self._journal is not None:
+            self._journal.close()
 
     async def refuse_connections(self) -> None:
         """Stop listening and cut what is open; jobs go on, and the ports are kept."""
@@ -104,13 +117,8 @@ class Simulator:
                 connection.force_close()
 
     async def accept_connections(self) -> None:
-        """Listen (again) on the same ports."""
-        for place, runner in enumerate(self._runners):
-            listener = socket.create_server((self._host, self._ports[place]), backlog=_BACKLOG)
-            self._ports[place] = listener.getsockname()[1]
-            site = web.SockSite(runner, listener, backlog=_BACKLOG)
-            await site.start()
-            self._sites.append(site)
+        """Listen again on the same ports."""
+        await self._serve(self._listeners())
 
     @property
     def base_url(self) -> str:
@@ -142,11 +150,50 @@ class Simulator:
 
     def add_credits(self, amount_usd: float) -> None:
         """Top the account up."""
-        self._world.credits.add(amount_usd)
+        self._world.top_up(amount_usd)
 
     async def idle(self) -> None:
         """Wait until every accepted job is at its end; a stuck job never is."""
         await self._world.idle()
+
+    def _remember(self, journal: Journal) -> None:
+        journal.open()
+        self._world.remember(self._noting_ports(journal.lines()))
+        self._world.write_down = journal.write
+
+    def _noting_ports(self, lines: Iterator[Line]) -> Iterator[Line]:
+        for line in lines:
+            if isinstance(line, Start) and self._ports_before == (0, 0):
+                self._ports_before = line.ports
+            yield line
+
+    def _listeners(self) -> list[socket.socket]:
+        """Bind both ports; neither is answered before both are known, because replies name both."""
+        listeners: list[socket.socket] = []
+        try:
+            listeners.extend(map(self._listener, self._ports, self._ports_before))
+        except OSError:
+            for listener in listeners:
+                listener.close()
+            raise
+        api, media = (listener.getsockname()[1] for listener in listeners)
+        self._ports = (api, media)
+        return listeners
+
+    def _listener(self, port: int, port_before: int) -> socket.socket:
+        if not port and port_before:
+            # If somebody else has it by now, another one will do: the URLs that were given out are dead, but
+            # the jobs are worth more than they are, and can be found by id and in the history. The first
+            # line stays as it is, so that a later start gives the most URLs back.
+            with suppress(OSError):
+                return socket.create_server((self._host, port_before), backlog=_BACKLOG)
+        return socket.create_server((self._host, port), backlog=_BACKLOG)
+
+    async def _serve(self, listeners: list[socket.socket]) -> None:
+        for runner, listener in zip(self._runners, listeners, strict=True):
+            site = web.SockSite(runner, listener, backlog=_BACKLOG)
+            await site.start()
+            self._sites.append(site)
 
     def _api(self) -> web.Application:
         app = web.Application(middlewares=[Gate(self._world).middleware], client_max_size=_BODY_BYTES_MAX)

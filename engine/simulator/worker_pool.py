@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from engine.simulator.clock import Clock
+    from engine.simulator.past_work import PastWork
     from engine.simulator.scenario import Knobs
 
 
@@ -35,6 +36,14 @@ class WorkerPool:
         self._queue.append(job)
         self.fill()
 
+    def go_on(self, past: PastWork) -> None:
+        """Take over what is unfinished, with the time that remains of it."""
+        now_s = self._clock.now()
+        for job, end_s in past.running():
+            self._end_after(end_s - now_s, job)
+        self._queue.extend(past.waiting)
+        self.fill()
+
     def fill(self) -> None:
         """Give waiting jobs to free workers."""
         while self._queue and len(self._timers) < self._knobs.scenario.work.workers:
@@ -50,11 +59,13 @@ class WorkerPool:
     def _start(self, job: Job) -> None:
         job.move(JobState.PROCESSING, self._clock.now())
         if Fault.STUCK_JOB not in job.faults:
-            loop = asyncio.get_running_loop()
-            self._timers[job.request_id] = loop.call_later(job.duration_s, self._end, job)
+            self._end_after(job.duration_s, job)
+
+    def _end_after(self, delay_s: float, job: Job) -> None:
+        self._timers[job.request_id] = asyncio.get_running_loop().call_later(delay_s, self._end, job)
 
     def _end(self, job: Job) -> None:
         del self._timers[job.request_id]
-        job.move(JobState.COMPLETED if job.error is None else JobState.FAILED, self._clock.now())
+        job.move(job.outcome, self._clock.now())
         self._on_end(job)
         self.fill()

@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
+import orjson
+
 from engine.simulator.bill import BodyAccount, Books
 from engine.simulator.clips import Clips
 from engine.simulator.credits import Credits, Refusal
@@ -17,16 +20,19 @@ from engine.simulator.draws import Draws
 from engine.simulator.faults import JOB, Fault
 from engine.simulator.inputs import refused_input
 from engine.simulator.job import TERMINAL, Job, JobState
+from engine.simulator.journal import Staff, Start, Submit, TopUp
+from engine.simulator.past_work import PastWork
 from engine.simulator.rate_window import RateWindow
 from engine.simulator.scenario import Knobs, Scenario
 from engine.simulator.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from engine.simulator.bill import Bill
     from engine.simulator.clips import Clip
     from engine.simulator.clock import Clock
+    from engine.simulator.journal import Line
 
 _HOUR_S = 3600.0
 _DRIFTED_SHARE_MIN = 0.05
@@ -51,6 +57,7 @@ class World:
         self.assets: dict[str, tuple[str, bytes]] = {}
         self.base_url = ""
         self.media_url = ""
+        self.write_down: Callable[[Line], None] = _forget  # called before the thing happens
         self._pool = WorkerPool(self.knobs, clock, self._settle)
         self._ends: dict[str, asyncio.Event] = {}
         self._idle = asyncio.Event()
@@ -68,8 +75,46 @@ class World:
 
     def change(self, overrides: Mapping[str, object]) -> None:
         """Change knobs while running; the seed and the first balance stay as they were."""
-        self.knobs.scenario = self.scenario.changed(overrides)
+        changed = self.scenario.changed(overrides)
+        if changed.work.workers != self.scenario.work.workers:
+            self.write_down(Staff(at_utc=self.clock.utc(), workers=changed.work.workers))
+        self.knobs.scenario = changed
         self._pool.fill()
+
+    def begin(self, ports: tuple[int, int]) -> None:
+        """Write down that this process serves from now on, on these ports."""
+        scenario = self.scenario
+        self.write_down(Start(at_utc=self.clock.utc(), ports=ports, seed=scenario.seed, workers=scenario.work.workers))
+
+    def remember(self, lines: Iterable[Line]) -> None:
+        """Live through what was written down by earlier processes, and go on from there.
+
+        Between the lines the provider was at work as if no process had ended, with the workers of the time;
+        drawn fates stay as they are. The first balance and the plan are those of the scenario now in force.
+        """
+        now_s, now_utc = self.clock.now(), self.clock.utc()
+        past, at_utc = PastWork(self._settle), float("-inf")
+        for line in lines:
+            # The machine's clock may have been set back meanwhile; creation times must ascend and be past.
+            at_utc = min(max(at_utc, line.at_utc), now_utc)
+            at_s = now_s - (now_utc - at_utc)
+            past.advance(at_s)
+            match line:
+                case Start():
+                    self._began_s = min(self._began_s, at_s)
+                    past.staff(line.workers)
+                case Staff():
+                    past.staff(line.workers)
+                case TopUp():
+                    self.credits.add(line.amount_usd)
+                case Submit():
+                    self.admit(at_s)
+                    account = self.books.account_of(line.model, orjson.loads(line.body))
+                    job = self._old_job(account, line, at_s, at_utc)
+                    self._take(account, job)
+                    past.add(job)
+        past.advance(now_s)
+        self._pool.go_on(past)
 
     def stop(self) -> None:
         """Drop all timers."""
@@ -95,16 +140,22 @@ class World:
             self.price_usd(model), reserve=section.reserve, team_limit_usd=section.team_limit_usd
         )
 
+    def top_up(self, amount_usd: float) -> None:
+        """Add to the balance."""
+        self.write_down(TopUp(at_utc=self.clock.utc(), amount_usd=amount_usd))
+        self.credits.add(amount_usd)
+
+    def admit(self, now_s: float) -> float | None:
+        """Take room in the plan's window and return None, or return the seconds until there is some."""
+        rate = self.scenario.rate
+        sliding = rate.window_kind == "sliding"
+        return self.window.admit(now_s, limit=rate.requests_per_window, window_s=rate.window_s, sliding=sliding)
+
     def accept(self, account: BodyAccount, body: dict[str, object], *, attempt: int) -> Job:
         """Take a job on: from here it runs and is billed if it completes."""
         job = self._new_job(account, body, attempt)
-        self.jobs[job.request_id] = job
-        self.newest_last.append(job)
-        self.models_seen.add(job.model)
-        self.files_per_job_max = max(self.files_per_job_max, job.files_count)
-        self.books.accepted(account, job.request_id)
-        self._idle.clear()
-        self.credits.hold(job.price_usd)
+        self.write_down(_submit_line(job, at_utc=job.created_utc - self.scenario.clock_offset_s))
+        self._take(account, job)
         self._pool.add(job)
         return job
 
@@ -141,6 +192,35 @@ class World:
         stem, _, extension = file_name.rpartition(".")
         return self.clips.make(stem + revision, extension, size_bytes=self.scenario.output.file_bytes)
 
+    def _take(self, account: BodyAccount, job: Job) -> None:
+        self.jobs[job.request_id] = job
+        self.newest_last.append(job)
+        self.models_seen.add(job.model)
+        self.files_per_job_max = max(self.files_per_job_max, job.files_count)
+        self.books.accepted(account, job.request_id)
+        self._idle.clear()
+        self.credits.hold(job.price_usd)
+        for fault in job.faults & {Fault.FAILED_JOB, Fault.STUCK_JOB}:
+            self.draws.note(fault)
+
+    def _old_job(self, account: BodyAccount, line: Submit, at_s: float, at_utc: float) -> Job:
+        account.attempts = max(account.attempts, line.attempt + 1)
+        return Job(
+            request_id=line.request_id,
+            model=line.model,
+            body=account.body,
+            body_sha256=account.sha256,
+            nth=account.accepted,
+            attempt=line.attempt,
+            created_s=at_s,
+            created_utc=at_utc + self.scenario.clock_offset_s,
+            duration_s=line.duration_s,
+            price_usd=line.price_usd,
+            files_count=line.files_count,
+            faults=frozenset(line.faults),
+            error=line.error,
+        )
+
     def _new_job(self, account: BodyAccount, body: dict[str, object], attempt: int) -> Job:
         key = f"{account.sha256}:{account.accepted}"
         error = refused_input(account.model, body)
@@ -150,8 +230,6 @@ class World:
         duration_s = self._duration_s(key) if error is None else self.scenario.work.invalid_s
         if error is None and Fault.FAILED_JOB in faults:
             error = self.scenario.work.failed_error
-        for fault in faults & {Fault.FAILED_JOB, Fault.STUCK_JOB}:
-            self.draws.note(fault)
         return Job(
             request_id=self.dice.hex_id("request", key),
             model=account.model,
@@ -189,3 +267,22 @@ class World:
             waiting.set()
         if not self.books.in_flight:
             self._idle.set()
+
+
+def _submit_line(job: Job, *, at_utc: float) -> Submit:
+    return Submit(
+        at_utc=at_utc,
+        request_id=job.request_id,
+        model=job.model,
+        body=msgspec.Raw(job.body),
+        attempt=job.attempt,
+        duration_s=job.duration_s,
+        price_usd=job.price_usd,
+        files_count=job.files_count,
+        faults=tuple(sorted(job.faults)),
+        error=job.error,
+    )
+
+
+def _forget(_line: Line) -> None:
+    """Without a journal, nothing outlives the process."""

@@ -1,0 +1,146 @@
+"""Bring pending jobs to the submit lane, while everything allows it.
+
+Jobs come from the ledger in blocks, in the order of the input. What may hold them up is asked in one place
+(``reason``) and always has words: the in-flight cap, the harvest that falls behind, the recovery at start, the
+canary, the budget, the account. Knows nothing of what happens to a job after it was offered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING
+
+from engine.scheduling.lane import Urgency
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from engine.job.flight import Flight
+    from engine.ledger.ledger import Ledger
+    from engine.scheduling.credit import Credit
+    from engine.scheduling.halt import Canary
+    from engine.scheduling.in_flight import InFlight
+    from engine.scheduling.lane import Lane
+    from engine.scheduling.spend import Spend
+
+BLOCK_JOBS = 256
+
+
+class Feeder:
+    """Offers jobs for submission.
+
+    Args:
+        start: submits one job when its turn has come.
+        recovering: words for what has to come before any new submission; empty once it is done.
+        elsewhere: how many more jobs may be in flight at the provider without our knowing their id.
+        max_in_flight: jobs submitted and not yet at rest, at most.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        lane: Lane,
+        in_flight: InFlight,
+        *,
+        spend: Spend,
+        canary: Canary,
+        credit: Credit,
+        start: Callable[[Flight, int], Coroutine[None, None, None]],
+        recovering: Callable[[], str],
+        elsewhere: Callable[[], int],
+        max_in_flight: int,
+    ) -> None:
+        self._ledger = ledger
+        self._lane = lane
+        self._in_flight = in_flight
+        self._spend = spend
+        self._canary = canary
+        self._credit = credit
+        self._start = start
+        self._recovering = recovering
+        self._elsewhere = elsewhere
+        self._max_in_flight = max_in_flight
+        self._waiting: deque[Flight] = deque()
+        self._read_up_to = -1
+        self._offered: dict[int, Flight] = {}
+        self._awake = asyncio.Event()
+        self._closed = False
+        self.refusal = ""
+
+    def __repr__(self) -> str:
+        return f"<Feeder: {len(self._waiting)} at hand, {len(self._offered)} offered, {self.reason or 'feeding'}>"
+
+    async def run(self) -> None:
+        """Offer jobs whenever there is room, until cancelled."""
+        while True:
+            await self._awake.wait()
+            self._awake.clear()
+            while self._has_room() and (flight := await self._next()) is not None:
+                if not self._has_room() or not self._affordable(flight):
+                    self._waiting.appendleft(flight)
+                    break
+                self._offer(flight)
+
+    def wake(self) -> None:
+        """Say that there may be room, or new jobs."""
+        self._awake.set()
+
+    def close(self) -> None:
+        """Offer nothing any more; what was offered and not started stays PENDING in the ledger."""
+        self._closed = True
+        self._lane.close_class(Urgency.SUBMIT)
+        self._offered.clear()
+
+    def take_back(self, flight: Flight) -> None:
+        """Take a job back that the provider certainly does not have; it goes first."""
+        self._waiting.appendleft(flight)
+        self.wake()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no job is at hand or offered."""
+        return not self._waiting and not self._offered
+
+    @property
+    def reason(self) -> str:
+        """Why nothing is submitted now; empty if nothing but the pace and the cap decides."""
+        if self._in_flight.falls_behind():
+            age_min = self._in_flight.oldest_age_s / 60
+            return f"the oldest request is {age_min:.0f} min old and its record expires: harvest first"
+        return self._recovering() or self._credit.reason or self.refusal
+
+    # --- offering ---------------------------------------------------------------------------------
+
+    def _has_room(self) -> bool:
+        if self._closed or self._recovering() or self._credit.reason or self._in_flight.falls_behind():
+            return False
+        under_way = len(self._in_flight) + len(self._offered)
+        if self._credit.probing and under_way:
+            return False
+        canary_room = self._canary.room(under_way)
+        room = self._max_in_flight - under_way - self._elsewhere()
+        return room > 0 and len(self._offered) < BLOCK_JOBS and (canary_room is None or canary_room > 0)
+
+    def _affordable(self, flight: Flight) -> bool:
+        self.refusal = self._spend.refusal(flight.model)
+        return not self.refusal
+
+    async def _next(self) -> Flight | None:
+        if not self._waiting:
+            block = await self._ledger.pending_after(self._read_up_to, BLOCK_JOBS)
+            self._waiting.extend(block)
+            if block:
+                self._read_up_to = block[-1].job
+        return self._waiting.popleft() if self._waiting else None
+
+    def _offer(self, flight: Flight) -> None:
+        self._spend.reserve(flight.job, flight.model)
+        self._offered[flight.job] = flight
+        self._lane.offer(Urgency.SUBMIT, partial(self._take_off, flight))
+
+    async def _take_off(self, flight: Flight, epoch: int) -> None:
+        if self._offered.pop(flight.job, None) is None:
+            return  # closed in the very turn in which it was chosen; it is still PENDING
+        await self._start(flight, epoch)

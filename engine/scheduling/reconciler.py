@@ -1,0 +1,344 @@
+"""Settle submissions of unknown outcome from the provider's own history.
+
+Each lost submission is looked up at growing distances from its intent, because rows of the history lag.
+Found, it is adopted under the id the provider gave it. Absent, it proves nothing until the grace is over
+*and* the history shows a later submission of ours; then ``recovery.on_unknown`` decides. Nothing is ever
+submitted again on a guess, unless the user asked for it. Knows nothing of HTTP, and submits nothing itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from engine.job.records import JobError
+from engine.provider.protocol import Unavailable
+from engine.scheduling.reconciliation import AFTER_INTENT_S, BEFORE_INTENT_S, assign, shows_later
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from structlog.typing import FilteringBoundLogger
+
+    from engine.clock import Clock
+    from engine.job.flight import Flight
+    from engine.ledger.ledger import Ledger
+    from engine.provider.history import History, HistoryRow
+
+    Policy = Literal["hold", "resubmit", "fail"]
+
+LOOK_AT_GRACES = (1 / 15, 1 / 3, 1.0, 2.0, 4.0)
+"""When to look, in multiples of the grace from the intent on: 1, 5, 15, 30 and 60 min for the default grace."""
+FIRST_LOOK_S_MIN = 0.2
+RETRY_S = 20.0
+
+
+@dataclass(slots=True, eq=False)
+class Case:
+    """One submission of unknown outcome, while it is being settled.
+
+    Attributes:
+        flight: the job.
+        looks: how many of the planned looks are done.
+        due_at: when to look next, monotonic seconds; None once there is nothing more to wait for.
+        absent: whether it was proven that the provider does not have it.
+    """
+
+    flight: Flight
+    looks: int = 0
+    due_at: float | None = 0.0
+    absent: bool = False
+
+
+@dataclass(slots=True)
+class Findings:
+    """What the reconciler tells the scheduler: one of these is called for each case that is settled."""
+
+    adopted: Callable[[Flight], None]
+    again: Callable[[Flight], None]
+    failed: Callable[[Flight], None]
+    changed: Callable[[], None] = field(default=lambda: None)
+
+
+class Reconciler:
+    """Works on every unknown outcome of a run.
+
+    Args:
+        history: the provider's record; None if it has none, and then nothing can ever be proven.
+        policy: ``recovery.on_unknown``.
+        grace_s: ``recovery.grace_s``.
+        attempts_max: submissions a job may spend.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        history: History | None,
+        *,
+        policy: Policy,
+        grace_s: float,
+        attempts_max: int,
+        clock: Clock,
+        log: FilteringBoundLogger,
+        findings: Findings,
+    ) -> None:
+        self._ledger = ledger
+        self._history = history
+        self._policy = policy
+        self._grace_s = grace_s
+        self._attempts_max = attempts_max
+        self._clock = clock
+        self._log = log
+        self._findings = findings
+        self._cases: dict[int, Case] = {}
+        self._news = asyncio.Event()
+        self._looking = False
+        self._release = False
+        self.first_pass_done = True
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    def __repr__(self) -> str:
+        return f"<Reconciler: {len(self._cases)} unknown, {self.absent} absent>"
+
+    # --- from outside -----------------------------------------------------------------------------
+
+    def take_up(self, flights: list[Flight]) -> None:
+        """Take up what an earlier process left unknown; its first look comes before any new submission."""
+        self.first_pass_done = not flights
+        for flight in flights:
+            self.add(flight)
+
+    def add(self, flight: Flight) -> None:
+        """Take up one more case."""
+        case = Case(flight)
+        self._cases[flight.job] = case
+        self._plan_next_look(case)
+        self._news.set()
+
+    @property
+    def waits(self) -> bool:
+        """Whether a case may still be settled by waiting."""
+        return self._looking or any(case.due_at is not None for case in self._cases.values())
+
+    @property
+    def absent(self) -> int:
+        """How many submissions were proven absent at the provider."""
+        return sum(case.absent for case in self._cases.values())
+
+    def recent(self, typical_s: Callable[[str], float]) -> int:
+        """Return how many lost submissions may be running at the provider now, by the typical time of their model."""
+        return sum(self._age_s(case) < typical_s(case.flight.model) for case in self._cases.values())
+
+    def ask_release(self) -> None:
+        """Ask, at the end of a batch, that what was proven absent is submitted again."""
+        self._release = True
+        self._news.set()
+
+    async def _release_absent(self) -> None:
+        """Submit again what was proven absent, and give the others one more look."""
+        self._release = False
+        absent = [case for case in self._cases.values() if case.absent]
+        for case in absent:
+            await self._submit_again(case, "absent from the history, which shows later submissions")
+        if absent:
+            # What is submitted again now is the later submission that the others were waiting for.
+            for case in self._cases.values():
+                case.due_at = self._clock.now() + max(FIRST_LOOK_S_MIN, self._grace_s / 3)
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Look when it is time, until cancelled."""
+        while True:
+            if self._release:
+                await self._release_absent()
+            due_at = min((case.due_at for case in self._cases.values() if case.due_at is not None), default=None)
+            if due_at is None or not await self._sleep_until(due_at):
+                if due_at is None:
+                    await self._news.wait()
+                self._news.clear()
+                continue
+            self._looking = True
+            try:
+                await self._look()
+            finally:
+                self._looking = False
+                self.first_pass_done = True
+            self._findings.changed()
+
+    async def _sleep_until(self, moment: float) -> bool:
+        """Sleep; returns False if news came first."""
+        wait_s = moment - self._clock.now()
+        if wait_s <= 0:
+            return True
+        sleep = asyncio.ensure_future(self._clock.sleep(wait_s))
+        news = asyncio.ensure_future(self._news.wait())
+        try:
+            await asyncio.wait({sleep, news}, return_when=asyncio.FIRST_COMPLETED)
+            return sleep.done()
+        finally:
+            sleep.cancel()
+            news.cancel()
+
+    async def _look(self) -> None:
+        """Look at every case that is due, then decide what its absence means by now."""
+        now = self._clock.now()
+        due = [case for case in self._cases.values() if case.due_at is not None and case.due_at <= now]
+        named = [case for case in due if case.flight.request_id]
+        for case in named:
+            await self._look_by_id(case)
+        for group in _windows([case for case in due if not case.flight.request_id]):
+            await self._look_by_body(group)
+
+    async def _look_by_id(self, case: Case) -> None:
+        """Look up a request whose id is known, but whose status the provider no longer tells."""
+        row = None if self._history is None else await self._history.row(case.flight.request_id)
+        if row is None or isinstance(row, Unavailable):
+            self._log.info("not_in_history", id=case.flight.id, request_id=case.flight.request_id)
+            self._looked(case, answered=row is None)
+            return
+        # The scheduler asks about it in the ordinary way; a record that is gone leads back to this row.
+        await self._adopt(case, row)
+
+    async def _look_by_body(self, group: list[Case]) -> None:
+        """Look for submissions whose id was never learned, in the window around their intents."""
+        rows = await self._rows_around(group)
+        if isinstance(rows, Unavailable):
+            self._log.warning("history_unavailable", reason=rows.reason, unknown=len(group))
+            for case in group:
+                await self._conclude(case, looked=False, proven=False)
+            return
+        submitted_utc = await self._ledger.owners([row.request_id for row in rows])
+        matches = assign([case.flight for case in group], rows, owned=submitted_utc)
+        for flight, row in matches:
+            await self._adopt(self._cases[flight.job], row)
+        for case in group:
+            if case.flight.job in self._cases:
+                proven = self._grace_is_over(case) and await self._has_caught_up(case, rows, submitted_utc)
+                await self._conclude(case, looked=True, proven=proven)
+
+    async def _rows_around(self, group: list[Case]) -> list[HistoryRow] | Unavailable:
+        if self._history is None:
+            return Unavailable("this provider has no history")
+        intents = [case.flight.intent_utc for case in group]
+        return await self._history.rows(
+            group[0].flight.model, since_utc=min(intents) - BEFORE_INTENT_S, until_utc=max(intents) + AFTER_INTENT_S
+        )
+
+    async def _has_caught_up(self, case: Case, rows: list[HistoryRow], submitted_utc: dict[str, float]) -> bool:
+        """Whether the history shows a submission of ours that is later than the lost one."""
+        intent_utc = case.flight.intent_utc
+        if shows_later(rows, submitted_utc, than_utc=intent_utc):
+            return True
+        later_utc = await self._ledger.first_submission_after(case.flight.model, intent_utc)
+        if later_utc is None or self._history is None:
+            return False
+        around = await self._history.rows(
+            case.flight.model, since_utc=later_utc - BEFORE_INTENT_S, until_utc=later_utc + AFTER_INTENT_S
+        )
+        if isinstance(around, Unavailable):
+            return False
+        return shows_later(around, await self._ledger.owners([row.request_id for row in around]), than_utc=intent_utc)
+
+    # --- concluding -------------------------------------------------------------------------------
+
+    async def _adopt(self, case: Case, row: HistoryRow) -> None:
+        flight = case.flight
+        submitted_utc = row.created_utc or flight.intent_utc
+        await self._ledger.accepted(flight.job, flight.attempts, row.request_id, utc=submitted_utc)
+        flight.request_id, flight.submitted_utc, flight.failures = row.request_id, submitted_utc, 0
+        del self._cases[flight.job]
+        self._log.info("adopted", id=flight.id, request_id=row.request_id)
+        self._findings.adopted(flight)
+
+    async def _conclude(self, case: Case, *, looked: bool, proven: bool) -> None:
+        """Decide what it means that a look did not find a submission."""
+        case.absent = case.absent or proven
+        if self._grace_is_over(case) and self._policy == "resubmit":
+            await self._submit_again(case, "recovery.on_unknown is resubmit")
+        elif self._grace_is_over(case) and self._policy == "fail":
+            await self._give_up(case)
+        elif case.absent:
+            case.due_at = None
+            self._log.info("absent", id=case.flight.id)
+        else:
+            self._looked(case, answered=looked)
+
+    async def _submit_again(self, case: Case, why: str) -> None:
+        flight = case.flight
+        del self._cases[flight.job]
+        if flight.attempts >= self._attempts_max:
+            flight.error = JobError(
+                kind="not_accepted",
+                message=f"{flight.attempts} submissions got no answer; the last was {why}",
+                retryable=True,
+                paid=not case.absent,
+            )
+            await self._ledger.failed(flight.job, flight.attempts, flight.error)
+            self._findings.failed(flight)
+            return
+        await self._ledger.released(flight.job)
+        self._log.warning("submitted_again", id=flight.id, reason=why)
+        flight.error, flight.request_id = None, ""
+        self._findings.again(flight)
+
+    async def _give_up(self, case: Case) -> None:
+        flight = case.flight
+        del self._cases[flight.job]
+        flight.error = JobError(
+            kind="unknown_outcome",
+            message="the provider may have accepted it and may charge for it; recovery.on_unknown is fail",
+            paid=True,
+        )
+        await self._ledger.failed(flight.job, flight.attempts, flight.error)
+        self._findings.failed(flight)
+
+    # --- when to look -----------------------------------------------------------------------------
+
+    def _age_s(self, case: Case) -> float:
+        return max(0.0, self._clock.utc() - case.flight.intent_utc)
+
+    def _grace_is_over(self, case: Case) -> bool:
+        return self._age_s(case) >= self._grace_s
+
+    def _looked(self, case: Case, *, answered: bool) -> None:
+        """Plan the next look: the next of the list after an answer, the same again after none."""
+        if answered:
+            self._plan_next_look(case)
+        elif self._age_s(case) > self._grace_s * LOOK_AT_GRACES[-1]:
+            case.due_at = None
+        else:
+            case.due_at = self._clock.now() + min(RETRY_S, max(FIRST_LOOK_S_MIN, self._grace_s / 15))
+
+    def _plan_next_look(self, case: Case) -> None:
+        """Skip the looks whose time has passed, but always look at least once, and once after the grace."""
+        age_s = self._age_s(case)
+        planned = [share * self._grace_s for share in LOOK_AT_GRACES]
+        if case.looks == 0 and age_s >= planned[0]:
+            case.due_at = self._clock.now()
+            case.looks = max(1, sum(moment_s <= age_s for moment_s in planned))
+            return
+        while case.looks < len(planned) and planned[case.looks] <= age_s:
+            case.looks += 1
+        if case.looks == len(planned):
+            case.due_at = None
+            return
+        wait_s = planned[case.looks] - age_s
+        case.due_at = self._clock.now() + max(wait_s, FIRST_LOOK_S_MIN if self._grace_s else 0.0)
+        case.looks += 1
+
+
+def _windows(cases: list[Case]) -> list[list[Case]]:
+    """Group cases of one model whose windows overlap, so that one scan of the history serves them all."""
+    groups: list[list[Case]] = []
+    for case in sorted(cases, key=lambda case: (case.flight.model, case.flight.intent_utc)):
+        last = groups[-1][-1].flight if groups else None
+        near = last is not None and case.flight.intent_utc - last.intent_utc <= BEFORE_INTENT_S + AFTER_INTENT_S
+        if near and last is not None and last.model == case.flight.model:
+            groups[-1].append(case)
+        else:
+            groups.append([case])
+    return groups

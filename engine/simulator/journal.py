@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,6 +23,7 @@ from engine.simulator.faults import Fault  # noqa: TC001 (msgspec reads the anno
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _PRIVATE_FILE_MODE = 0o600  # bodies are whatever people generate
 _LINE_BEGINS = b'{"type":"'
@@ -109,7 +109,7 @@ class Journal:
         """
         assert self._fd is not None
         self._size_bytes = 0
-        with Path(self._path).open("rb") as file:
+        with self._path.open("rb") as file:
             for number, raw in enumerate(file, 1):
                 if not raw.endswith(b"\n") and _LINE_BEGINS.startswith(raw[: len(_LINE_BEGINS)]):
                     break

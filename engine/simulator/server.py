@@ -66,6 +66,7 @@ class Simulator:
         self._world = World(scenario, clock or MachineClock())
         self._runners: list[web.AppRunner] = []
         self._sites: list[web.SockSite] = []
+        self._listeners: list[socket.socket] = []
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -77,32 +78,33 @@ class Simulator:
         await self.stop()
 
     async def start(self) -> None:
-        """Remember, and listen on both ports; the URLs are known from here on."""
-        for app in (self._api(), MediaServer(self._world).app()):
-            app.on_response_prepare.append(self._stamp)
-            runner = web.AppRunner(
-                app, access_log=None, logger=_silent, handler_cancellation=True, shutdown_timeout=_GOODBYE_S
-            )
-            await runner.setup()
-            self._runners.append(runner)
+        """Remember, and listen on both ports; the URLs are known from here on.
+
+        Raises:
+            JournalError: the journal is damaged, or another simulator holds it.
+            OSError: a port is taken, or the journal cannot be opened.
+        """
         try:
             if self._journal is not None:
                 self._remember(self._journal)
-            listeners = self._listeners()
+            await self._mount(self._api())
+            await self._mount(MediaServer(self._world).app())
+            self._bind()
             self._world.base_url, self._world.media_url = (f"http://{self._host}:{port}" for port in self._ports)
             self._world.begin(self._ports)
-            await self._serve(listeners)
-        except (OSError, JournalError):  # a port or the journal is taken: leave nothing half open behind
+            await self._answer()
+        except (OSError, JournalError):  # leave nothing half open behind
             await self.stop()
             raise
 
     async def stop(self) -> None:
-        """Close everything; unfinished jobs end here."""
+        """Close everything; unfinished jobs end here, or go on in the journal."""
         self._world.stop()
         self._sites.clear()
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
+        self._unbind()
         if self._journal is not None:
             self._journal.close()
 
@@ -118,7 +120,8 @@ class Simulator:
 
     async def accept_connections(self) -> None:
         """Listen again on the same ports."""
-        await self._serve(self._listeners())
+        self._bind()
+        await self._answer()
 
     @property
     def base_url(self) -> str:
@@ -158,6 +161,7 @@ class Simulator:
 
     def _remember(self, journal: Journal) -> None:
         journal.open()
+        self._world = World(self._world.scenario, self._world.clock)  # what it knew is in the journal too
         self._world.remember(self._noting_ports(journal.lines()))
         self._world.write_down = journal.write
 
@@ -167,30 +171,38 @@ class Simulator:
                 self._ports_before = line.ports
             yield line
 
-    def _listeners(self) -> list[socket.socket]:
-        """Bind both ports; neither is answered before both are known, because replies name both."""
-        listeners: list[socket.socket] = []
-        try:
-            listeners.extend(map(self._listener, self._ports, self._ports_before))
-        except OSError:
-            for listener in listeners:
-                listener.close()
-            raise
-        api, media = (listener.getsockname()[1] for listener in listeners)
+    async def _mount(self, app: web.Application) -> None:
+        app.on_response_prepare.append(self._stamp)
+        runner = web.AppRunner(
+            app, access_log=None, logger=_silent, handler_cancellation=True, shutdown_timeout=_GOODBYE_S
+        )
+        await runner.setup()
+        self._runners.append(runner)
+
+    def _bind(self) -> None:
+        """Take both ports; neither is answered before both are known, because replies name both."""
+        self._unbind()
+        for port, port_before in zip(self._ports, self._ports_before, strict=True):
+            self._listeners.append(self._listener(port, port_before))
+        api, media = (listener.getsockname()[1] for listener in self._listeners)
         self._ports = (api, media)
-        return listeners
+
+    def _unbind(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
 
     def _listener(self, port: int, port_before: int) -> socket.socket:
         if not port and port_before:
-            # If somebody else has it by now, another one will do: the URLs that were given out are dead, but
+            # If somebody else has it by now, any other will do: URLs that were given out are dead then, but
             # the jobs are worth more than they are, and can be found by id and in the history. The first
-            # line stays as it is, so that a later start gives the most URLs back.
+            # line stays as it is, so that a later start brings the oldest URLs back.
             with suppress(OSError):
                 return socket.create_server((self._host, port_before), backlog=_BACKLOG)
         return socket.create_server((self._host, port), backlog=_BACKLOG)
 
-    async def _serve(self, listeners: list[socket.socket]) -> None:
-        for runner, listener in zip(self._runners, listeners, strict=True):
+    async def _answer(self) -> None:
+        for runner, listener in zip(self._runners, self._listeners, strict=True):
             site = web.SockSite(runner, listener, backlog=_BACKLOG)
             await site.start()
             self._sites.append(site)

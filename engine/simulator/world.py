@@ -109,7 +109,7 @@ class World:
                     self.credits.add(line.amount_usd)
                 case Submit():
                     self.admit(at_s)
-                    account = self.books.account_of(line.model, orjson.loads(line.body))
+                    account = self.books.account_of(line.model, orjson.loads(bytes(line.body)))
                     job = self._old_job(account, line, at_s, at_utc)
                     self._take(account, job)
                     past.add(job)

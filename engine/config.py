@@ -127,10 +127,12 @@ class Budget(Section, frozen=True, kw_only=True):
 
     Attributes:
         cost_usd_max: what the run may cost; reserved before each submission, so that jobs in flight cannot overshoot.
+        dedupe: true submits equal bodies once and answers every line of theirs with the one result.
         price_usd: what one job costs; without it, the model's published average, then what the jobs really cost.
     """
 
     cost_usd_max: Annotated[float, Meta(ge=0, le=1_000_000_000)] | None = None
+    dedupe: bool = False
     price_usd: Usd | None = None
 
 

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, StorageError
 from engine.provider.api_key import SIMULATOR_KEY, find_api_key
 from engine.provider.description import load_description
 
@@ -64,6 +64,7 @@ async def connect(config: RunConfig, *, journal: Path) -> AsyncIterator[Connecti
     """Resolve the configuration into a connection; an embedded simulator lives as long as the block.
 
     Args:
+        config: the whole configuration.
         journal: where an embedded simulator remembers its jobs, so that it outlives the engine as a provider would.
 
     Raises:
@@ -101,7 +102,7 @@ async def connect(config: RunConfig, *, journal: Path) -> AsyncIterator[Connecti
 
 async def _embed(config: RunConfig, journal: Path, stack: AsyncExitStack) -> tuple[str, str, float]:
     """Start the embedded simulator; return its addresses and the typical duration of its jobs."""
-    from engine.simulator import Scenario, ScenarioError, Simulator  # noqa: PLC0415 (only a rehearsal needs it)
+    from engine.simulator import JournalError, Scenario, ScenarioError, Simulator  # noqa: PLC0415 (only a rehearsal needs it)
 
     options = dict(config.simulator)
     name = options.pop("scenario", "calm")
@@ -111,5 +112,10 @@ async def _embed(config: RunConfig, journal: Path, stack: AsyncExitStack) -> tup
         raise ConfigError(
             f"[simulator] {error}", hint="see 'engine simulate --help' for scenarios and their keys"
         ) from error
-    simulator = await stack.enter_async_context(Simulator(scenario))
+    try:
+        simulator = await stack.enter_async_context(Simulator(scenario, journal=journal))
+    except JournalError as error:
+        raise StorageError(
+            str(error), hint=f"move {journal} away; then its jobs are unknown to the simulator"
+        ) from error
     return simulator.base_url, simulator.history_url, scenario.work.duration_median_s

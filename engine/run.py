@@ -26,6 +26,7 @@ from engine.ledger.durable import make_directory, replacement
 from engine.ledger.input_source import recorded_input
 from engine.ledger.job_reader import JobReader, spool_mark
 from engine.ledger.ledger import Ledger
+from engine.ledger.reopening import Reopened
 from engine.ledger.result_writer import ResultWriter
 from engine.ledger.run_dir import RunDir, RunLock
 from engine.ledger.survey import survey
@@ -50,7 +51,8 @@ if TYPE_CHECKING:
     from engine.config import RunConfig
     from engine.job.records import ResultLine
     from engine.ledger.input_source import InputSource
-    from engine.ledger.ledger import Spooled
+    from engine.ledger.intake import Spooled
+    from engine.ledger.reopening import Selection
     from engine.ledger.survey import Survey
     from engine.scheduling.polling import PollingPolicy
 
@@ -79,6 +81,7 @@ class RunRequest:
         stream_fd: a file descriptor that gets every result line too.
         ordered: whether result lines keep the order of the input.
         accept_appended: whether lines may have been appended to an input that was read to its end.
+        reopen: failed jobs to try again; None for none.
         rebuild_output: whether to write the output anew from the ledger first.
         jobs_max: how many jobs this process may submit; None for no limit.
         wait_for_credit: whether an empty account is waited for even when nothing is in flight.
@@ -93,6 +96,7 @@ class RunRequest:
     stream_fd: int | None = None
     ordered: bool = False
     accept_appended: bool = False
+    reopen: Selection | None = None
     rebuild_output: bool = False
     jobs_max: int | None = None
     wait_for_credit: bool = False
@@ -116,6 +120,7 @@ class Run:
         self._rng = rng or random.Random()  # noqa: S311 (spreads retries; guards nothing)
         self._stack = AsyncExitStack()
         self._began_at = self._clock.now()
+        self.reopened = Reopened()
 
     async def __aenter__(self) -> Self:
         """Open the run.
@@ -162,11 +167,6 @@ class Run:
         """Begin to wind down."""
         self._scheduler.request_stop(stop)
 
-    @cached_property
-    def output(self) -> Path:
-        """Where the result lines go."""
-        return self._request.output or self.directory.results
-
     # --- open -------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
@@ -181,6 +181,8 @@ class Run:
         self._ledger = Ledger.open(self.directory.ledger)
         self._stack.callback(self._ledger.close)
         recovered = await self._ledger.recover()
+        if self._request.reopen is not None:
+            self.reopened = await self._ledger.reopen(self._request.reopen)
         self._reader = await self._open_reader()
         self._writer = await self._open_writer()
         await self._note_beginning()
@@ -201,12 +203,15 @@ class Run:
             catalogue=self._connection.description.models,
             default_model=self._connection.default_model,
             accept_appended=self._request.accept_appended,
+            dedupe=self._config.budget.dedupe,
             on_spooled=self._on_spooled,
         )
         await reader.begin()
         return reader
 
     async def _open_writer(self) -> ResultWriter:
+        recorded = (await self._ledger.facts()).get("output_path")
+        self.output = self._request.output or self.directory.root / (recorded or self.directory.results.name)
         writer = ResultWriter(
             self._ledger,
             path=self.output,
@@ -255,7 +260,7 @@ class Run:
             history_again_s=max(1.0, config.recovery.grace_s / 15),
         )
         found = await self.survey()
-        self._fill_tally(found)
+        self._fill_tally(found, await self._ledger.waiting())
         return Scheduler(
             self._ledger,
             life,
@@ -374,10 +379,10 @@ class Run:
             return LearnedPolling(expected_s=EXPECTED_DURATION_S, spread=SPREAD_WITHOUT_KNOWLEDGE)
         return LearnedPolling(expected_s=expected_s)
 
-    def _fill_tally(self, found: Survey) -> None:
+    def _fill_tally(self, found: Survey, waiting: int) -> None:
         """Begin the figures with what earlier processes did."""
         tally = self.tally
-        tally.lines, tally.pending = found.lines, found.remaining
+        tally.lines, tally.pending = found.lines, waiting
         tally.succeeded, tally.failed, tally.invalid = found.succeeded, found.failed, found.invalid
         tally.unknown, tally.held, tally.written = found.unknown, found.held, found.written
         tally.spent_usd = found.spent_usd
@@ -418,9 +423,9 @@ class Run:
         self.request_stop(STREAM_BROKEN)
 
     def _on_spooled(self, spooled: Spooled) -> None:
-        self.tally.lines += spooled.pending + spooled.invalid
+        self.tally.lines += sum(spooled)
         self.tally.invalid += spooled.invalid
-        if spooled.invalid:
+        if spooled.invalid or spooled.copies:
             self._writer.wake()
         self._scheduler.input_grew(spooled.pending)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 QUEUED_LINES_MAX = 10_000
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 REDACTED = "[key]"
+CLOSE_S = 2.0
 
 
 class RunLog:
@@ -45,7 +46,7 @@ class RunLog:
         self._path = path
         self._clock = clock
         self._level = LEVELS[level]
-        self._secrets = [secret.encode() for secret in secrets if secret]
+        self._secrets = [orjson.dumps(secret)[1:-1] for secret in secrets if secret]  # as they stand inside JSON
         self._lines: queue.Queue[bytes | None] = queue.Queue(QUEUED_LINES_MAX)
         self._dropped = 0
         self._thread = threading.Thread(target=self._work, name="log-writer", daemon=True)
@@ -61,9 +62,11 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lines.put(None)
-        self._thread.join(timeout=2.0)
-        os.close(self._fd)
+        with contextlib.suppress(queue.Full):
+            self._lines.put(None, timeout=CLOSE_S)
+        self._thread.join(timeout=CLOSE_S)
+        if not self._thread.is_alive():  # else it hangs in a write, and its descriptor must not become another file's
+            os.close(self._fd)
 
     @property
     def logger(self) -> FilteringBoundLogger:
@@ -78,7 +81,7 @@ class RunLog:
 
     def _emit(self, _logger: WrappedLogger, _method: str, event: EventDict) -> str:
         record: dict[str, Any] = {"utc": iso_utc(self._clock.utc()), "level": event.pop("level"), **event}
-        line = orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE)
+        line = _encoded(record)
         for secret in self._secrets:
             line = line.replace(secret, REDACTED.encode())
         try:
@@ -95,3 +98,12 @@ class RunLog:
                 if self._dropped:
                     dropped, self._dropped = self._dropped, 0
                     os.write(self._fd, orjson.dumps({"event": "log_lines_dropped", "lines": dropped}) + b"\n")
+
+
+def _encoded(record: dict[str, Any]) -> bytes:
+    """Return a record as one line; what JSON cannot hold (the name of a file that is no text) is spelled in ASCII."""
+    try:
+        return orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        spelled = {name: ascii(value) for name, value in record.items()}
+        return orjson.dumps(spelled, option=orjson.OPT_APPEND_NEWLINE)

@@ -12,7 +12,7 @@ import click
 
 from engine import __version__
 from engine.console.messages import say, say_error, say_hint
-from engine.console.run_command import resume, run
+from engine.console.run_command import resume, retry, run
 from engine.console.simulate_command import simulate
 from engine.console.status_command import status
 from engine.errors import EngineError, ExitCode, nearest
@@ -45,7 +45,7 @@ def engine() -> None:
     """
 
 
-for _command in (run, resume, status, simulate):
+for _command in (run, resume, status, retry, simulate):
     engine.add_command(_command)
 
 

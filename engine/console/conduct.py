@@ -38,6 +38,8 @@ def conduct(request: RunRequest, *, quiet: bool, show_progress: bool) -> int:
 async def _conduct(request: RunRequest, *, quiet: bool, show_progress: bool) -> int:
     async with Run(request) as run:
         _install_signals(run)
+        if request.reopen is not None:
+            _say_reopened(run)
         async with Progress(run, shown=show_progress):
             await run.work()
         _say_end(run, quiet=quiet)
@@ -64,6 +66,13 @@ def _install_signals(run: Run) -> None:
 
     for number in _EXIT_CODES:
         loop.add_signal_handler(number, on_signal, number)
+
+
+def _say_reopened(run: Run) -> None:
+    again = run.reopened
+    say(f"trying again: {again.submit} jobs to submit, {again.download} to download")
+    if again.left:
+        warn(f"{again.left} jobs were paid for and have no file left to ask for; --pay-again submits them again")
 
 
 def _harvest_words(run: Run) -> str:

@@ -98,16 +98,46 @@ def resume(run_dir: Path, config_path: Path | None, overrides: tuple[str, ...], 
     engine resume jobs.run
     engine resume jobs.run --set limits.submits_per_minute=120
     """
-    from engine.config import RunConfig  # noqa: PLC0415
-    from engine.ledger.run_dir import RunDir  # noqa: PLC0415
-
-    directory = RunDir(run_dir)
-    directory.must_exist()
-    if config_path is not None:
-        config = RunConfig.load(config_path, overrides)
-    else:
-        config = _recorded_config(directory.ledger, overrides)
+    config = _config_of_run(run_dir, config_path, overrides)
     return _conduct(run_dir, config, source=None, accept_appended=False, **options)
+
+
+@click.command(short_help="Failed jobs again.")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--all-failed", is_flag=True, help="Every failed job.")
+@click.option("--error", "kinds", multiple=True, metavar="KIND", help="Jobs that failed of this kind; may be repeated.")
+@click.option("--id", "ids", multiple=True, metavar="ID", help="The job with this id; may be repeated.")
+@click.option("--unknown", is_flag=True, help="Also unknown outcomes, which may have been paid for already.")
+@click.option("--pay-again", is_flag=True, help="Also jobs that were paid for and have no file left to download.")
+@_options(_CONFIGURATION, _RESULTS, _MONEY, _DISPLAY)
+def retry(
+    run_dir: Path,
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    *,
+    all_failed: bool,
+    kinds: tuple[str, ...],
+    ids: tuple[str, ...],
+    unknown: bool,
+    pay_again: bool,
+    **options: Any,
+) -> int:
+    """Try failed jobs of the run in RUN_DIR again, and go on with the run.
+
+    Their lines leave the output and come back when the jobs are at rest again. What was paid for and can
+    still be downloaded is downloaded, not submitted.
+
+    \b
+    engine retry jobs.run --all-failed
+    engine retry jobs.run --error server_error --error generation_failed
+    """
+    from engine.ledger.reopening import Selection  # noqa: PLC0415
+
+    if not (all_failed or kinds or ids or unknown):
+        raise UsageError("nothing says which jobs to try again", hint="add --all-failed, --error KIND or --id ID")
+    chosen = Selection(ids, kinds, unknown=unknown, pay_again=pay_again)
+    config = _config_of_run(run_dir, config_path, overrides)
+    return _conduct(run_dir, config, source=None, accept_appended=False, reopen=chosen, **options)
 
 
 def default_run_dir(path: Path) -> Path:
@@ -115,15 +145,21 @@ def default_run_dir(path: Path) -> Path:
     return path.with_suffix(".run") if path.suffix else path.with_name(path.name + ".run")
 
 
-def _recorded_config(ledger: Path, overrides: tuple[str, ...]) -> RunConfig:
+def _config_of_run(run_dir: Path, config_path: Path | None, overrides: tuple[str, ...]) -> RunConfig:
+    """Return the configuration that a run was last given, or the one in a file, with overrides."""
     import orjson  # noqa: PLC0415
 
     from engine.config import RunConfig  # noqa: PLC0415
+    from engine.ledger.run_dir import RunDir  # noqa: PLC0415
     from engine.ledger.schema import read_facts  # noqa: PLC0415
 
-    recorded = read_facts(ledger).get("config")
+    directory = RunDir(run_dir)
+    directory.must_exist()
+    if config_path is not None:
+        return RunConfig.load(config_path, overrides)
+    recorded = read_facts(directory.ledger).get("config")
     if recorded is None:
-        raise UsageError(f"{ledger.parent} was never opened by a run", hint="begin it with: engine run INPUT")
+        raise UsageError(f"{run_dir} was never opened by a run", hint="begin it with: engine run INPUT")
     return RunConfig.from_mapping(orjson.loads(recorded), overrides)
 
 

@@ -21,7 +21,8 @@ class Flight:
         id: its id.
         model: the provider's name of the model.
         attempts: submissions spent on it; the number of the one under way once that was accepted.
-        params: the canonical JSON of what is submitted; dropped once the provider is known to have it.
+        attempts_before: those of them that a person's wish to try again has forgiven.
+        params: the JSON of what is submitted; dropped once the provider is known to have it.
         request_id: the provider's name of the submission; empty before.
         intent_utc: when the submission under way, or of unknown outcome, was intended.
         submitted_utc: when the provider took it, seconds since the epoch.
@@ -40,6 +41,7 @@ class Flight:
     model: str
     attempts: int
     params: bytes = b""
+    attempts_before: int = 0
     request_id: str = ""
     intent_utc: float = 0.0
     submitted_utc: float = 0.0
@@ -51,3 +53,7 @@ class Flight:
     media: dict[str, Any] | None = None
     cost_usd: float | None = None
     error: JobError | None = None
+
+    def has_attempt_left(self, attempts_max: int) -> bool:
+        """Whether it may be submitted once more after the attempts spent so far."""
+        return self.attempts - self.attempts_before < attempts_max

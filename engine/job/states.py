@@ -43,7 +43,7 @@ class State(StrEnum):
 
 
 TRANSITIONS: dict[State, frozenset[State]] = {
-    State.PENDING: frozenset({State.SUBMITTING, State.FAILED, State.HELD}),
+    State.PENDING: frozenset({State.SUBMITTING, State.STORED, State.FAILED, State.HELD}),
     State.SUBMITTING: frozenset({State.SUBMITTED, State.PENDING, State.FAILED, State.UNKNOWN, State.HELD}),
     State.SUBMITTED: frozenset({State.READY, State.FAILED, State.UNKNOWN, State.HELD}),
     State.READY: frozenset({State.READY, State.STORED, State.FAILED, State.HELD}),
@@ -54,7 +54,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.INVALID: frozenset({State.DONE}),
     State.DONE: frozenset({State.PENDING, State.SUBMITTED, State.READY}),
 }
-"""From each state to every state it may become. DONE leads on only by ``engine retry`` and ``engine verify``."""
+"""From each state to every state it may become. PENDING becomes STORED as a copy of an equal job; DONE leads on only by ``engine retry`` and ``engine verify``."""
 
 BIRTH: frozenset[State] = frozenset({State.PENDING, State.INVALID})
 """The states in which a job line enters the ledger."""

@@ -17,7 +17,7 @@ from engine.job.job import body_sha256
 from engine.job.job_line import JobLine, LineError, parse_job_line
 from engine.job.line_splitter import LINE_BYTES_MAX, LineSplitter, Oversized
 from engine.job.records import JobError, encode_json
-from engine.ledger.ledger import InputRow, SpoolMark
+from engine.ledger.intake import InputRow, SpoolMark
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from engine.job.line_splitter import NumberedLine
     from engine.job.model import Model
     from engine.ledger.input_source import InputSource
-    from engine.ledger.ledger import Ledger, Spooled
+    from engine.ledger.intake import Spooled
+    from engine.ledger.ledger import Ledger
 
 NOTHING_READ = SpoolMark(0, hashlib.sha256().hexdigest(), 0, ends_in_newline=True, complete=False)
 WARNINGS_KEPT_MAX = 100
@@ -38,6 +39,7 @@ class JobReader:
         catalogue: the models whose parameters are known; lines are held to them before anything is paid.
         default_model: the model of lines that name none.
         accept_appended: whether lines may have been appended since the input was read to its end.
+        dedupe: whether equal bodies are to be submitted once.
         on_spooled: called after each block with what it held.
     """
 
@@ -49,6 +51,7 @@ class JobReader:
         catalogue: Mapping[str, Model],
         default_model: str | None,
         accept_appended: bool,
+        dedupe: bool,
         on_spooled: Callable[[Spooled], None],
     ) -> None:
         self._ledger = ledger
@@ -56,6 +59,7 @@ class JobReader:
         self._catalogue = catalogue
         self._default_model = default_model
         self._accept_appended = accept_appended
+        self._dedupe = dedupe
         self._on_spooled = on_spooled
         self._mark = NOTHING_READ
         self._hash = hashlib.sha256()
@@ -116,11 +120,12 @@ class JobReader:
             raise self._changed("lines were appended", hint="add --append to take the new lines in")
         if self._mark.ends_in_newline:
             return appended
-        if not appended.startswith(b"\n"):
+        joint, newline, new = appended.partition(b"\n")
+        if joint not in {b"", b"\r"} or not newline:
             raise self._changed("its last line was continued")
-        self._hash.update(b"\n")
-        self._read_bytes += 1
-        return appended[1:]
+        self._hash.update(joint + newline)
+        self._read_bytes += len(joint + newline)
+        return new
 
     async def _take(self, block: bytes) -> None:
         """Take the lines that a block completes into the ledger, with the mark behind the last of them."""
@@ -153,7 +158,7 @@ class JobReader:
 
     async def _spool(self, lines: Sequence[NumberedLine], mark: SpoolMark) -> None:
         rows = await asyncio.to_thread(self._rows, lines)
-        spooled = await self._ledger.add_lines(rows, mark)
+        spooled = await self._ledger.add_lines(rows, mark, dedupe=self._dedupe)
         self._mark = mark
         self._on_spooled(spooled)
 

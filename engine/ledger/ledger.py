@@ -1,19 +1,23 @@
 """The ledger: what every job is, was and cost. The truth of a run.
 
 Each method is one change that is durable when its await returns; whoever acts outside acts after that.
-Every change of state goes through ``_move``, which lets SQLite itself refuse what ``job/states.py`` does
+Every change of state goes through ``moves.move``, which lets SQLite itself refuse what ``job/states.py`` does
 not allow. Knows nothing of HTTP, and nothing of why a change is made.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.job.flight import Flight
-from engine.job.job import occurrence_id
 from engine.job.records import JobError, StoredFile, decode_json, encode_json
-from engine.job.states import BIRTH, TRANSITIONS, State, origins_of
+from engine.job.states import State
+from engine.ledger.copies import answer_copies
 from engine.ledger.group_commit import GroupCommitter, RefusedChange
+from engine.ledger.intake import InputRow, Spooled, SpoolMark, insert_line
+from engine.ledger.moves import move, note, set_attempt_error
+from engine.ledger.reopening import reopen
 from engine.ledger.schema import open_for_writing
 
 if TYPE_CHECKING:
@@ -22,41 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engine.ledger.group_commit import Committer
+    from engine.ledger.reopening import Reopened, Selection
     from engine.provider.protocol import Metrics
-
-
-class InputRow(NamedTuple):
-    """One line of the input on its way into the ledger.
-
-    An id that was not given is derived from the content; its repeats are numbered when they are inserted. With
-    an ``error`` the line is invalid: the other columns hold what could still be read of it.
-    """
-
-    line: int
-    id: str | None
-    id_given: bool
-    model: str | None
-    params: bytes | None
-    metadata: bytes | None
-    body_sha256: bytes | None
-    error: JobError | None
-
-
-class SpoolMark(NamedTuple):
-    """How far the input has been read: everything up to here is in the ledger."""
-
-    bytes: int
-    sha256: str
-    lines: int
-    ends_in_newline: bool
-    complete: bool
-
-
-class Spooled(NamedTuple):
-    """What became of a block of input rows."""
-
-    pending: int
-    invalid: int
 
 
 class OutputMark(NamedTuple):
@@ -98,7 +69,7 @@ class Ledger:
         """Record facts about the run under their names."""
 
         def change(db: sqlite3.Connection) -> None:
-            _note(db, facts)
+            note(db, facts)
 
         await self._committer.commit(change)
 
@@ -108,14 +79,20 @@ class Ledger:
 
     # --- the input --------------------------------------------------------------------------------
 
-    async def add_lines(self, rows: Sequence[InputRow], mark: SpoolMark) -> Spooled:
-        """Take a block of input lines in, with the mark up to which the input is read; all or nothing."""
+    async def add_lines(self, rows: Sequence[InputRow], mark: SpoolMark, *, dedupe: bool = False) -> Spooled:
+        """Take a block of input lines in, with the mark up to which the input is read; all or nothing.
+
+        Args:
+            rows: the lines, in order.
+            mark: how far the input is read with them.
+            dedupe: whether equal bodies are to be submitted once.
+        """
 
         def change(db: sqlite3.Connection) -> Spooled:
             (first,) = db.execute("SELECT coalesce(max(job), -1) + 1 FROM input").fetchone()
-            states = [_insert(db, first + offset, row) for offset, row in enumerate(rows)]
-            _note(db, {f"input_{name}": value for name, value in mark._asdict().items()})
-            return Spooled(states.count(State.PENDING), states.count(State.INVALID))
+            places = Counter(insert_line(db, first + offset, row, dedupe=dedupe) for offset, row in enumerate(rows))
+            note(db, {f"input_{name}": value for name, value in mark._asdict().items()})
+            return Spooled(*(places[name] for name in Spooled._fields))
 
         return await self._committer.commit(change)
 
@@ -123,10 +100,10 @@ class Ledger:
         """Return the next jobs that wait to be submitted, in input order, beginning behind ``job``."""
         found: list[Flight] = await self.read(
             lambda db: [
-                Flight(number, id_, model, attempts, params)
-                for number, id_, model, attempts, params in db.execute(
-                    "SELECT job, id, model, attempts, params FROM job JOIN input USING (job)"
-                    " WHERE state = 'pending' AND job > ? ORDER BY job LIMIT ?",
+                Flight(number, id_, model, attempts, params, attempts_before=before)
+                for number, id_, model, attempts, params, before in db.execute(
+                    "SELECT job, id, model, attempts, params, attempts_before FROM job JOIN input USING (job)"
+                    " WHERE state = 'pending' AND original IS NULL AND job > ? ORDER BY job LIMIT ?",
                     (job, limit),
                 )
             ]
@@ -139,11 +116,11 @@ class Ledger:
         """PENDING → SUBMITTING: from the moment this returns, the provider may be asked."""
 
         def change(db: sqlite3.Connection) -> None:
-            _move(db, job, State.SUBMITTING)
+            move(db, job, State.SUBMITTING)
             db.execute(
                 "INSERT OR REPLACE INTO attempt (job, attempt, intent_utc) VALUES (?, ?, ?)", (job, attempt, utc)
             )
-            _note(db, {"last_intent_utc": utc})
+            note(db, {"last_intent_utc": utc})
 
         await self._committer.commit(change)
 
@@ -158,7 +135,7 @@ class Ledger:
             owner = db.execute("SELECT job FROM attempt WHERE request_id = ?", (request_id,)).fetchone()
             if owner is not None and owner[0] != job:
                 raise RefusedChange(f"request id {request_id} already belongs to job number {owner[0]}")
-            _move(db, job, State.SUBMITTED, attempts=attempt)
+            move(db, job, State.SUBMITTED, attempts=attempt)
             db.execute(
                 "UPDATE attempt SET request_id = ?, submitted_utc = ?, error = NULL WHERE job = ? AND attempt = ?",
                 (request_id, utc, job, attempt),
@@ -170,9 +147,9 @@ class Ledger:
         """SUBMITTING → PENDING: the provider certainly did not take it; ``spent`` counts it as an attempt."""
 
         def change(db: sqlite3.Connection) -> None:
-            _move(db, job, State.PENDING, attempts=attempt if spent else attempt - 1)
+            move(db, job, State.PENDING, attempts=attempt if spent else attempt - 1)
             if spent:
-                _set_attempt_error(db, job, attempt, error)
+                set_attempt_error(db, job, attempt, error)
             else:
                 db.execute("DELETE FROM attempt WHERE job = ? AND attempt = ?", (job, attempt))
 
@@ -182,8 +159,8 @@ class Ledger:
         """SUBMITTING or SUBMITTED → UNKNOWN: the provider may have it, and may charge for it."""
 
         def change(db: sqlite3.Connection) -> None:
-            _move(db, job, State.UNKNOWN, attempts=attempt)
-            _set_attempt_error(db, job, attempt, error)
+            move(db, job, State.UNKNOWN, attempts=attempt)
+            set_attempt_error(db, job, attempt, error)
 
         await self._committer.commit(change)
 
@@ -193,7 +170,7 @@ class Ledger:
         """SUBMITTED or READY → READY: the result is recorded, its files are still to be fetched."""
 
         def change(db: sqlite3.Connection) -> None:
-            _move(db, flight.job, State.READY)
+            move(db, flight.job, State.READY)
             db.execute(
                 "UPDATE attempt SET completed_utc = ?, cost_usd = coalesce(?, cost_usd), queue_s = ?, inference_s = ?,"
                 " lag_s = ?, polls = ?, output = ?, media = ? WHERE job = ? AND attempt = ?",
@@ -217,16 +194,19 @@ class Ledger:
         """READY → READY: the files of a result are somewhere else now."""
 
         def change(db: sqlite3.Connection) -> None:
-            _move(db, job, State.READY)
+            move(db, job, State.READY)
             db.execute("UPDATE attempt SET media = ? WHERE job = ? AND attempt = ?", (encode_json(media), job, attempt))
 
         await self._committer.commit(change)
 
-    async def stored(self, job: int, attempt: int, files: Sequence[StoredFile], *, utc: float) -> None:
-        """READY → STORED: every file is complete, verified and durable under its final name."""
+    async def stored(self, job: int, attempt: int, files: Sequence[StoredFile], *, utc: float) -> int:
+        """READY → STORED: every file is complete, verified and durable under its final name.
 
-        def change(db: sqlite3.Connection) -> None:
-            _move(db, job, State.STORED, status="succeeded")
+        Returns how many copies of the job were answered with it.
+        """
+
+        def change(db: sqlite3.Connection) -> int:
+            move(db, job, State.STORED, status="succeeded")
             db.execute("UPDATE attempt SET stored_utc = ? WHERE job = ? AND attempt = ?", (utc, job, attempt))
             db.execute("DELETE FROM file WHERE job = ?", (job,))
             db.executemany(
@@ -236,31 +216,36 @@ class Ledger:
                     for position, f in enumerate(files)
                 ],
             )
+            return answer_copies(db, job)
 
-        await self._committer.commit(change)
+        return await self._committer.commit(change)
 
     async def released(self, job: int) -> None:
         """UNKNOWN → PENDING: proven absent at the provider, or the user asked for it."""
 
         def change(db: sqlite3.Connection) -> None:
-            _move(db, job, State.PENDING)
+            move(db, job, State.PENDING)
 
         await self._committer.commit(change)
 
-    async def failed(self, job: int, attempt: int, error: JobError) -> None:
-        """Any state on its way → FAILED: the outcome is final; ``attempt`` 0 means that nothing was submitted."""
+    async def failed(self, job: int, attempt: int, error: JobError) -> int:
+        """Any state on its way → FAILED: the outcome is final; ``attempt`` 0 means that nothing was submitted.
 
-        def change(db: sqlite3.Connection) -> None:
-            _move(db, job, State.FAILED, attempts=attempt, status="failed", error=encode_json(error))
-            _set_attempt_error(db, job, attempt, error)
+        Returns how many copies of the job failed with it.
+        """
 
-        await self._committer.commit(change)
+        def change(db: sqlite3.Connection) -> int:
+            move(db, job, State.FAILED, attempts=attempt, status="failed", error=encode_json(error))
+            set_attempt_error(db, job, attempt, error)
+            return answer_copies(db, job)
+
+        return await self._committer.commit(change)
 
     async def held(self, job: int, error: JobError) -> None:
         """Any state on its way → HELD: set aside until a person decides."""
 
         def change(db: sqlite3.Connection) -> None:
-            _move(db, job, State.HELD, error=encode_json(error))
+            move(db, job, State.HELD, error=encode_json(error))
 
         await self._committer.commit(change)
 
@@ -279,8 +264,8 @@ class Ledger:
 
         def change(db: sqlite3.Connection) -> None:
             for job, seq in jobs:
-                _move(db, job, State.DONE, seq=seq)
-            _note(db, {f"output_{name}": value for name, value in mark._asdict().items()})
+                move(db, job, State.DONE, seq=seq)
+            note(db, {f"output_{name}": value for name, value in mark._asdict().items()})
 
         await self._committer.commit(change)
 
@@ -301,11 +286,11 @@ class Ledger:
         def change(db: sqlite3.Connection) -> int:
             unanswered = db.execute(_UNANSWERED).fetchall()
             for job, attempt in unanswered:
-                _move(db, job, State.UNKNOWN, attempts=attempt, error=None)
-                _set_attempt_error(db, job, attempt, error)
+                move(db, job, State.UNKNOWN, attempts=attempt, error=None)
+                set_attempt_error(db, job, attempt, error)
             for job, request_id, media in db.execute(_HELD).fetchall():
                 after = State.PENDING if request_id is None else State.SUBMITTED if media is None else State.READY
-                _move(db, job, after, error=None)
+                move(db, job, after, error=None)
             return len(unanswered)
 
         return await self._committer.commit(change)
@@ -315,13 +300,26 @@ class Ledger:
         found: list[Flight] = await self.read(lambda db: [_flight(row) for row in db.execute(_UNDER_WAY, (state,))])
         return found
 
+    async def reopen(self, chosen: Selection) -> Reopened:
+        """DONE → PENDING or READY for failed jobs that a person wants tried again; see ``reopening``."""
+        return await self._committer.commit(lambda db: reopen(db, chosen))
+
     async def unknowns(self) -> list[Flight]:
         """Return every job whose submission has an unknown outcome, oldest intent first."""
         found: list[Flight] = await self.read(
             lambda db: [
-                Flight(job, id_, model, attempts, params, request_id=request_id or "", intent_utc=intent_utc)
-                for job, id_, model, attempts, params, request_id, intent_utc in db.execute(
-                    "SELECT job, id, model, attempts, params, request_id, intent_utc"
+                Flight(
+                    job,
+                    id_,
+                    model,
+                    attempts,
+                    params,
+                    attempts_before=before,
+                    request_id=request_id or "",
+                    intent_utc=intent_utc,
+                )
+                for job, id_, model, attempts, params, before, request_id, intent_utc in db.execute(
+                    "SELECT job, id, model, attempts, params, attempts_before, request_id, intent_utc"
                     " FROM job JOIN input USING (job) JOIN attempt USING (job)"
                     " WHERE state = 'unknown' AND attempt.attempt = job.attempts ORDER BY intent_utc"
                 )
@@ -356,6 +354,15 @@ class Ledger:
         """Return (job, model) of every job that may still be charged, or was charged nobody knows how much."""
         found: list[tuple[int, str]] = await self.read(lambda db: db.execute(_RESERVED).fetchall())
         return found
+
+    async def waiting(self) -> int:
+        """Return how many jobs wait to be submitted, copies not counted."""
+        (found,) = await self.read(
+            lambda db: db.execute(
+                "SELECT count(*) FROM job JOIN input USING (job) WHERE state = 'pending' AND original IS NULL"
+            ).fetchone()
+        )
+        return int(found)
 
     async def counts(self) -> dict[str, int]:
         """Count jobs by where they are; see ``count_jobs``."""
@@ -402,60 +409,3 @@ def _flight(row: tuple[Any, ...]) -> Flight:
         polls=polls,
         media=None if media is None else decode_json(media),
     )
-
-
-def _quoted(states: Iterable[State]) -> str:
-    return ", ".join(f"'{state}'" for state in sorted(states))
-
-
-_ORIGINS = {state: _quoted(origins_of(state)) for state in TRANSITIONS}
-
-
-def _move(db: sqlite3.Connection, job: int, after: State, **columns: Any) -> None:
-    """Change a job's state if the table of transitions allows it, and other columns of its row with it."""
-    assignments = "".join(f", {name} = ?" for name in columns)
-    moved = db.execute(
-        f"UPDATE job SET state = ?{assignments} WHERE job = ? AND state IN ({_ORIGINS[after]})",  # noqa: S608 (our own names)
-        (after, *columns.values(), job),
-    ).rowcount
-    if moved != 1:
-        found = db.execute("SELECT state FROM job WHERE job = ?", (job,)).fetchone()
-        raise RefusedChange(f"job number {job} is {found and found[0]} and may not become {after}")
-
-
-def _insert(db: sqlite3.Connection, job: int, row: InputRow) -> State:
-    """Insert one line; a job whose id is taken becomes an invalid line."""
-    error, id_, occurrence = row.error, row.id, 0
-    if error is None and not row.id_given:
-        assert id_ is not None
-        (occurrence,) = db.execute(
-            "SELECT coalesce(max(occurrence), 0) + 1 FROM input WHERE valid = 1 AND body_sha256 = ?", (row.body_sha256,)
-        ).fetchone()
-        id_ = occurrence_id(id_, occurrence)
-    if error is None:
-        taken = db.execute("SELECT line FROM input WHERE valid = 1 AND id = ?", (id_,)).fetchone()
-        if taken is not None:
-            error = JobError(kind="duplicate_id", message=f"id {id_!r} was already given on line {taken[0]}")
-    state = State.PENDING if error is None else State.INVALID
-    assert state in BIRTH
-    db.execute(
-        "INSERT INTO input (job, line, id, valid, model, params, metadata, body_sha256, occurrence)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (job, row.line, id_, error is None, row.model, row.params, row.metadata, row.body_sha256, occurrence),
-    )
-    db.execute(
-        "INSERT INTO job (job, state, status, error) VALUES (?, ?, ?, ?)",
-        (job, state, None if error is None else "invalid", None if error is None else encode_json(error)),
-    )
-    return state
-
-
-def _set_attempt_error(db: sqlite3.Connection, job: int, attempt: int, error: JobError | None) -> None:
-    db.execute(
-        "UPDATE attempt SET error = ? WHERE job = ? AND attempt = ?",
-        (None if error is None else encode_json(error), job, attempt),
-    )
-
-
-def _note(db: sqlite3.Connection, facts: dict[str, Any]) -> None:
-    db.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", list(facts.items()))

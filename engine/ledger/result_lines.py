@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _COLUMNS = (
-    "SELECT job.job, line, id, status, model, metadata, attempts, seq, job.error, request_id, submitted_utc,"
-    " completed_utc, stored_utc, cost_usd, queue_s, inference_s, lag_s, output"
-    " FROM job JOIN input USING (job) LEFT JOIN attempt ON attempt.job = job.job AND attempt.attempt = job.attempts"
+    "SELECT job.job, line, id, job.status, model, metadata, job.attempts, job.seq, job.error, request_id, submitted_utc,"
+    " completed_utc, stored_utc, cost_usd, queue_s, inference_s, lag_s, output, original"
+    " FROM job JOIN input USING (job) LEFT JOIN attempt ON attempt.job = coalesce(original, job.job) AND attempt.attempt ="
+    " (SELECT paid.attempts FROM job AS paid WHERE paid.job = coalesce(original, job.job))"
 )
 
 
@@ -76,7 +77,7 @@ def load_written(db: sqlite3.Connection, *, first_seq: int, limit: int) -> list[
 
 def _result(db: sqlite3.Connection, row: tuple[Any, ...], *, default_seq: int) -> ResultLine:
     (job, line, id_, status, model, metadata, attempts, seq, error, request_id, submitted_utc) = row[:11]
-    (completed_utc, stored_utc, cost_usd, queue_s, inference_s, lag_s, output) = row[11:]
+    (completed_utc, stored_utc, cost_usd, queue_s, inference_s, lag_s, output, original) = row[11:]
     return ResultLine(
         id=id_,
         line=line,
@@ -85,9 +86,9 @@ def _result(db: sqlite3.Connection, row: tuple[Any, ...], *, default_seq: int) -
         model=model,
         request_id=request_id,
         output=None if output is None else decode_json(output),
-        files=_files(db, job) if status == "succeeded" else (),
+        files=_files(db, job if original is None else original) if status == "succeeded" else (),
         error=None if error is None else msgspec.json.decode(error, type=JobError),
-        cost_usd=cost_usd,
+        cost_usd=cost_usd if original is None else 0.0,
         attempts=attempts,
         timings=Timings(
             submitted_utc=_iso(submitted_utc),

@@ -73,8 +73,9 @@ class ResultWriter:
             UsageError: the file holds something that this run did not write.
         """
         facts = await self._ledger.facts()
-        if self._rebuild:
+        if self._rebuild or facts.get("output_stale"):
             await self.rebuild()
+            await self._ledger.note(output_stale=0)
         elif facts.get("output_path") == self._mark.path:
             self._mark = OutputMark(*(facts[f"output_{name}"] for name in OutputMark._fields))
         else:

@@ -37,8 +37,10 @@ CREATE TABLE input (
     params      BLOB,
     metadata    BLOB,
     body_sha256 BLOB,
-    occurrence  INTEGER NOT NULL DEFAULT 1
+    occurrence  INTEGER NOT NULL DEFAULT 0,
+    original    INTEGER
 ) STRICT;
+CREATE INDEX input_copies ON input (original) WHERE original IS NOT NULL;
 CREATE UNIQUE INDEX input_id ON input (id) WHERE valid = 1;
 CREATE INDEX input_body ON input (body_sha256, occurrence) WHERE valid = 1;
 
@@ -46,6 +48,7 @@ CREATE TABLE job (
     job      INTEGER PRIMARY KEY,
     state    TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
+    attempts_before INTEGER NOT NULL DEFAULT 0,
     seq      INTEGER,
     status   TEXT,
     error    BLOB

@@ -267,7 +267,7 @@ def _usable(reply: Reply | NoReply) -> Any:
     """Return the JSON of a good reply, or why there is none."""
     if isinstance(reply, NoReply):
         return Unavailable(reply.reason, reached=reply.sent)
-    if reply.status != 200 or not reply.is_json:  # noqa: PLR2004
+    if reply.status != 200 or reply.json() is None:  # noqa: PLR2004
         return Unavailable(reply.error_text())
     return reply.json()
 

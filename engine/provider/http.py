@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from engine.provider.protocol import FetchVerdict, PollVerdict, SubmitVerdict
 
 USER_AGENT = "media-batch-engine"
+REDACTED = b"[key]"
 _READ_BLOCK_BYTES = 65_536
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -63,6 +64,7 @@ class HttpProvider:
         connections_max: int = 64,
     ) -> None:
         self._base_url = base_url.rstrip("/")
+        self._key = api_key.encode()
         self._headers = {
             "x-api-key": api_key,
             "User-Agent": USER_AGENT,
@@ -165,7 +167,8 @@ class HttpProvider:
                 body = await self._read_capped(response)
                 if body is None:
                     return NoReply(f"a reply of more than {self._reply_bytes_max} bytes", sent=True)
-                return Reply(response.status, response.headers, body)
+                # Some servers repeat the key that they refuse; what they say is kept in the ledger and the log.
+                return Reply(response.status, response.headers, body.replace(self._key, REDACTED))
         except aiohttp.ClientConnectorCertificateError as error:
             return NoReply(f"the certificate of {error.host} was refused", sent=exchange.sent, bad_certificate=True)
         except aiohttp.ClientSSLError as error:

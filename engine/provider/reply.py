@@ -118,7 +118,7 @@ def media_urls(body: Mapping[str, Any]) -> tuple[str, ...]:
     output = body.get("output")
     in_output = output if isinstance(output, dict) else {}
     places = (
-        output,
+        output if isinstance(output, str) else None,
         _member(body.get("video"), "url"),
         in_output.get("url"),
         in_output.get("video_url"),

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _MONEY_STEMS = ("credit", "balance", "fund", "spend", "billing", "payment", "money", "budget", "quota")
 _REFUSED_FOR_ITSELF = frozenset({400, 413, 415, 422})
+_WRONG_ADDRESS = frozenset({300, 301, 302, 303, 304, 305, 307, 308, 405, 411, 414, 421, 426, 431})
+_TOLD = frozenset({200, 202})
 _DONE_WORD = "COMPLETED"
 _FAILED_WORD = "FAILED"
 
@@ -66,14 +68,15 @@ def submit_verdict(reply: Reply | NoReply, *, model: str, utc: float) -> SubmitV
             return _not_acceptable(text)
         case 429:
             return Throttled(throttle_wait_s(reply.headers, utc=utc))
-        case 500 if reply.is_json:
+        case 500 if reply.object():
             return ServerError(text, status)
         case _ if status in _REFUSED_FOR_ITSELF:
             return Rejected(JobError(kind="rejected", message=text, http_status=status))
-        case _ if status >= 500:  # noqa: PLR2004 (the HTTP class of server errors)
-            return UnknownOutcome(text, status)
-        case _:
+        case _ if status in _WRONG_ADDRESS:
             return WrongContract(f"the provider answered {status} to a submission: {text}", status)
+        case _:
+            # 5xx, and whatever an edge may say (408, 409, 499) that does not rule out that the job was passed on.
+            return UnknownOutcome(text, status)
 
 
 def poll_verdict(reply: Reply | NoReply, *, utc: float) -> PollVerdict:
@@ -81,11 +84,11 @@ def poll_verdict(reply: Reply | NoReply, *, utc: float) -> PollVerdict:
     if isinstance(reply, Reply):
         body = reply.object()
         match body.get("status"):
-            case "COMPLETED" if reply.status == 200:  # noqa: PLR2004
+            case "COMPLETED" if reply.status in _TOLD:
                 return Completed(metrics_of(body))
-            case "FAILED" if reply.status in {200, 422}:
+            case "FAILED" if reply.status in _TOLD or reply.status == 422:  # noqa: PLR2004 (how FAILED is documented)
                 return Failed(reply.error_text(), reply.status, metrics_of(body))
-            case str() as word if reply.status in {200, 202}:
+            case str() as word if reply.status in _TOLD:
                 return Working(word)
             case _:
                 pass
@@ -101,7 +104,8 @@ def fetch_verdict(reply: Reply | NoReply, *, utc: float) -> FetchVerdict:
             return Failed(reply.error_text(), reply.status, metrics_of(body))
         if reply.status == 200 and body:  # noqa: PLR2004
             urls = media_urls(body)
-            if urls or word == _DONE_WORD:
+            # A body that names another status may name URLs too: those of the inputs.
+            if word == _DONE_WORD or (urls and not isinstance(word, str)):
                 size, kind = file_facts(body)
                 return Result(body, urls, size, kind, metrics_of(body))
             return NotReady(f"the result still says {word!r}")

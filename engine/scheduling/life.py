@@ -185,10 +185,10 @@ class Life:
     async def _submit_again(self, flight: Flight, attempt: int, message: str, http_status: int) -> SubmitStep:
         """Spend an attempt on a failure of the server; the last one fails the job."""
         error = JobError(kind="server_error", message=message, http_status=http_status, retryable=True)
-        if attempt >= self._attempts_max:
+        flight.attempts = attempt
+        if not flight.has_attempt_left(self._attempts_max):
             return await self._fail(flight, attempt, error)
         await self._ledger.withdrawn(flight.job, attempt, spent=True, error=error)
-        flight.attempts = attempt
         return SubmitAgain(self._retry_in_s(flight))
 
     # --- poll -------------------------------------------------------------------------------------
@@ -301,8 +301,8 @@ class Life:
         await self._ledger.ready(flight, metrics=result.metrics, output=result.output, media=flight.media, lag_s=lag_s)
         if not result.urls and self._expects_media(flight.model):
             error = JobError(kind="no_media", message="the result names no file; its body is kept as output", paid=True)
-            await self._fail(flight, flight.attempts, error)
-        return Fetched(result.metrics.cost_usd, lag_s) if flight.error is None else AtRest(succeeded=False)
+            return await self._fail(flight, flight.attempts, error)
+        return Fetched(result.metrics.cost_usd, lag_s)
 
     def _lag_s(self, flight: Flight, metrics: Metrics) -> float:
         """Return how long after its completion we learned of it: by the provider's figures, else half the last gap."""
@@ -327,8 +327,8 @@ class Life:
                 return await self._not_downloaded(flight, error)
             except DiskFullError as error:
                 return StopRun(Stop("disk_full", str(error), ExitCode.STORAGE, Manner.HARVEST, error.hint))
-        await self._ledger.stored(flight.job, flight.attempts, files, utc=self._clock.utc())
-        return AtRest(succeeded=True, stored_bytes=sum(file.bytes for file in files))
+        copies = await self._ledger.stored(flight.job, flight.attempts, files, utc=self._clock.utc())
+        return AtRest(succeeded=True, stored_bytes=sum(file.bytes for file in files), copies=copies)
 
     def _task(self, flight: Flight, position: int, url: str) -> DownloadTask:
         assert flight.media is not None
@@ -383,8 +383,7 @@ class Life:
     async def _fail(self, flight: Flight, attempt: int, error: JobError) -> AtRest:
         flight.attempts = attempt
         flight.error = error
-        await self._ledger.failed(flight.job, attempt, error)
-        return AtRest(succeeded=False)
+        return AtRest(succeeded=False, copies=await self._ledger.failed(flight.job, attempt, error))
 
     async def _set_unknown(self, flight: Flight, reason: str, http_status: int | None = None) -> SetAside:
         flight.error = JobError(kind="unknown_outcome", message=reason, http_status=http_status, paid=True)

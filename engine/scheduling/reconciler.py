@@ -40,14 +40,14 @@ class Case:
 
     Attributes:
         flight: the job.
-        looks: how many of the planned looks are done.
         due_at: when to look next, monotonic seconds; None once there is nothing more to wait for.
+        looks: how many of the planned looks are done.
         absent: whether it was proven that the provider does not have it.
     """
 
     flight: Flight
+    due_at: float | None
     looks: int = 0
-    due_at: float | None = 0.0
     absent: bool = False
 
 
@@ -109,13 +109,12 @@ class Reconciler:
         """Take up what an earlier process left unknown; its first look comes before any new submission."""
         self.first_pass_done = not flights
         for flight in flights:
-            self.add(flight)
+            self._cases[flight.job] = Case(flight, due_at=self._clock.now())
+        self._news.set()
 
     def add(self, flight: Flight) -> None:
-        """Take up one more case."""
-        case = Case(flight)
-        self._cases[flight.job] = case
-        self._plan_next_look(case)
+        """Take up one more case; its row needs a while to appear."""
+        self._cases[flight.job] = Case(flight, due_at=self._clock.now() + LOOK_AT_GRACES[0] * self._grace_s)
         self._news.set()
 
     @property
@@ -249,7 +248,8 @@ class Reconciler:
         flight = case.flight
         submitted_utc = row.created_utc or flight.intent_utc
         await self._ledger.accepted(flight.job, flight.attempts, row.request_id, utc=submitted_utc)
-        flight.request_id, flight.submitted_utc, flight.failures = row.request_id, submitted_utc, 0
+        flight.request_id, flight.submitted_utc = row.request_id, submitted_utc
+        flight.error, flight.failures = None, 0
         del self._cases[flight.job]
         self._log.info("adopted", id=flight.id, request_id=row.request_id)
         self._findings.adopted(flight)
@@ -268,32 +268,27 @@ class Reconciler:
             self._looked(case, answered=looked)
 
     async def _submit_again(self, case: Case, why: str) -> None:
+        """Let the scheduler submit a job once more, if it has an attempt left."""
         flight = case.flight
-        del self._cases[flight.job]
-        if flight.attempts >= self._attempts_max:
-            flight.error = JobError(
-                kind="not_accepted",
-                message=f"{flight.attempts} submissions got no answer; the last was {why}",
-                retryable=True,
-                paid=not case.absent,
-            )
-            await self._ledger.failed(flight.job, flight.attempts, flight.error)
-            self._findings.failed(flight)
+        if not flight.has_attempt_left(self._attempts_max):
+            message = f"{flight.attempts} submissions got no answer; the last was {why}"
+            await self._fail(case, JobError(kind="not_accepted", message=message, retryable=True, paid=not case.absent))
             return
         await self._ledger.released(flight.job)
         self._log.warning("submitted_again", id=flight.id, reason=why)
         flight.error, flight.request_id = None, ""
+        del self._cases[flight.job]  # only now: until it is somewhere else, it keeps the run from ending
         self._findings.again(flight)
 
     async def _give_up(self, case: Case) -> None:
+        message = "the provider may have accepted it and may charge for it; recovery.on_unknown is fail"
+        await self._fail(case, JobError(kind="unknown_outcome", message=message, paid=True))
+
+    async def _fail(self, case: Case, error: JobError) -> None:
         flight = case.flight
+        flight.error = error
+        await self._ledger.failed(flight.job, flight.attempts, error)
         del self._cases[flight.job]
-        flight.error = JobError(
-            kind="unknown_outcome",
-            message="the provider may have accepted it and may charge for it; recovery.on_unknown is fail",
-            paid=True,
-        )
-        await self._ledger.failed(flight.job, flight.attempts, flight.error)
         self._findings.failed(flight)
 
     # --- when to look -----------------------------------------------------------------------------
@@ -314,20 +309,16 @@ class Reconciler:
             case.due_at = self._clock.now() + min(RETRY_S, max(FIRST_LOOK_S_MIN, self._grace_s / 15))
 
     def _plan_next_look(self, case: Case) -> None:
-        """Skip the looks whose time has passed, but always look at least once, and once after the grace."""
+        """Plan the next look of the list; those whose time has passed are one look, made at once."""
         age_s = self._age_s(case)
         planned = [share * self._grace_s for share in LOOK_AT_GRACES]
-        if case.looks == 0 and age_s >= planned[0]:
-            case.due_at = self._clock.now()
-            case.looks = max(1, sum(moment_s <= age_s for moment_s in planned))
-            return
         while case.looks < len(planned) and planned[case.looks] <= age_s:
             case.looks += 1
         if case.looks == len(planned):
             case.due_at = None
             return
         wait_s = planned[case.looks] - age_s
-        case.due_at = self._clock.now() + max(wait_s, FIRST_LOOK_S_MIN if self._grace_s else 0.0)
+        case.due_at = self._clock.now() + max(wait_s, FIRST_LOOK_S_MIN)
         case.looks += 1
 
 

@@ -478,6 +478,7 @@ class Scheduler:
             case AtRest():
                 self._reads.accepted()
                 self._tally.fetching -= 1
+                self._settle(flight, flight.cost_usd, None)
                 self._rest(flight, step)
             case SetAside():
                 self._tally.fetching -= 1
@@ -515,9 +516,9 @@ class Scheduler:
 
     def _after_download(self, flight: Flight, step: DownloadStep) -> None:
         match step:
-            case AtRest(_, stored_bytes):
+            case AtRest():
                 self._tally.downloading -= 1
-                self._tally.downloaded_bytes += stored_bytes
+                self._tally.downloaded_bytes += step.stored_bytes
                 self._rest(flight, step)
             case AskAgain(delay_s):
                 self._agenda.at(self._clock.now() + delay_s, partial(self._queue_download, flight))
@@ -538,12 +539,12 @@ class Scheduler:
         self._in_flight.leave(flight)
         self._asked(flight)
         if flight.error is None:
-            self._tally.succeeded += 1
+            self._tally.succeeded += 1 + step.copies
             self._log.info("stored", id=flight.id, request_id=flight.request_id, bytes=step.stored_bytes)
         else:
             if not flight.error.paid:
                 self._rules.spend.give_back(flight.job)
-            self._tally.note_failure(flight.id, flight.error)
+            self._tally.note_failure(flight.id, flight.error, copies=step.copies)
             self._log.warning("failed", id=flight.id, request_id=flight.request_id, kind=flight.error.kind)
         self._judge(flight, step)
         self._feeder.wake()

@@ -50,10 +50,14 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class AtRest:
-    """The outcome is decided and recorded; its line is owed. ``stored_bytes`` were downloaded."""
+    """The outcome is decided and recorded; its line is owed.
+
+    ``stored_bytes`` were downloaded; ``copies`` are equal jobs that were answered with it.
+    """
 
     succeeded: bool
     stored_bytes: int = 0
+    copies: int = 0
 
 
 @dataclass(frozen=True, slots=True)

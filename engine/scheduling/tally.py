@@ -60,10 +60,10 @@ class Tally:
     causes: Counter[str] = field(default_factory=Counter)
     recent_failures: deque[tuple[str, str, str]] = field(default_factory=lambda: deque(maxlen=RECENT_FAILURES_MAX))
 
-    def note_failure(self, id_: str, error: JobError) -> None:
-        """Count a failed job and keep it among the last ones."""
-        self.failed += 1
-        self.causes[error.kind] += 1
+    def note_failure(self, id_: str, error: JobError, *, copies: int) -> None:
+        """Count a failed job with its copies and keep it among the last ones."""
+        self.failed += 1 + copies
+        self.causes[error.kind] += 1 + copies
         self.recent_failures.append((id_, error.kind, error.message))
 
     @property

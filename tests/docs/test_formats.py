@@ -1,4 +1,4 @@
-"""FORMATS.md says what the code does: each name in a table is one of the code, and each name of the code is in its table.
+"""FORMATS.md says what the code does: its tables name all that the code has, and nothing else.
 
 What the code has is read from the code: structs, an empty ledger, the click commands, and the literals in the source.
 """
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
-import msgspec
 import pytest
 
 from engine import __version__
@@ -22,6 +21,7 @@ from engine.console.cli import engine as command_line
 from engine.console.simulate_command import _announce
 from engine.console.status_command import STATUS_VERSION, _json
 from engine.errors import ExitCode
+from engine.job.job_line import _BESIDE_BODY, _BESIDE_PARAMS
 from engine.job.records import JobError, ResultLine, StoredFile, Timings
 from engine.job.states import State
 from engine.ledger import schema
@@ -37,6 +37,8 @@ from engine.summary import SUMMARY_VERSION, summarise
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator
+
+    import msgspec
 
 ROOT = Path(__file__).parents[2]
 FORMATS = (ROOT / "engine" / "FORMATS.md").read_text()
@@ -196,6 +198,10 @@ def test_the_fields_of_a_result_line_are_described_in_their_order(head: str, rec
     assert names("Result lines", head) == list(record.__struct_fields__)
 
 
+def test_the_keys_of_a_job_line_are_described() -> None:
+    agree(names("Job lines", "key"), _BESIDE_PARAMS | _BESIDE_BODY)
+
+
 def test_every_error_kind_is_described() -> None:
     agree(names("Error kinds", "kind"), error_kinds())
 
@@ -225,7 +231,7 @@ def test_every_fact_about_the_run_is_described() -> None:
         if called(call) == "_note":
             for node in call.args:
                 if isinstance(node, ast.Dict):
-                    facts |= {key.value for key in node.keys if isinstance(key, ast.Constant)}
+                    facts = facts.union(*(words(key) for key in node.keys))
     agree(names("Table `meta`", "meta key"), facts)
 
 
@@ -307,8 +313,8 @@ def test_no_document_names_a_flag_that_does_not_exist() -> None:
 
 def test_every_key_of_the_configuration_is_described_with_its_values_and_its_default() -> None:
     real = {
-        described.key: (described.allowed, "none" if described.default is None else f"`{json.dumps(described.default)}`")
-        for described in describe_keys()
+        key: (allowed, "none" if default is None else f"`{json.dumps(default)}`")
+        for key, allowed, default, _ in describe_keys()
     }
     documented = {cells[0].strip("`"): (cells[1], cells[2]) for cells in rows("Configuration", "key")}
     agree(names("Configuration", "key"), set(real))

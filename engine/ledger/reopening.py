@@ -1,0 +1,99 @@
+"""Give failed jobs another try, at a person's wish: what ``engine retry`` does to the ledger.
+
+A job whose generation was paid for and whose files can still be asked for goes back to READY: its download
+is tried again and nothing is paid. Any other goes back to PENDING with fresh attempts; one that was paid for
+only if the person said that it may be paid for again. The lines of reopened jobs leave the output.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine.job.records import decode_json
+from engine.job.states import State
+from engine.ledger.moves import move
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which jobs are meant; a job must pass every test that is set.
+
+    Attributes:
+        ids: only these; empty for any.
+        kinds: only jobs that failed of one of these kinds; empty for any.
+        unknown: also jobs whose submission has an unknown outcome, at the risk of paying twice.
+        pay_again: also jobs that were paid for and have no files to ask for.
+    """
+
+    ids: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    unknown: bool = False
+    pay_again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """What became of a selection: jobs to be submitted, jobs to be downloaded, jobs left because they were paid for."""
+
+    submit: int = 0
+    download: int = 0
+    left: int = 0
+
+
+def reopen(db: sqlite3.Connection, chosen: Selection) -> Reopened:
+    """Reopen the chosen jobs, and with each its copies, in the present transaction."""
+    submit = download = left = 0
+    for job, attempts, error, media in db.execute(_FAILED).fetchall():
+        cause = decode_json(error)
+        if not _is_chosen(db, job, cause["kind"], chosen):
+            continue
+        if cause["paid"] and media is not None and decode_json(media)["urls"]:
+            move(db, job, State.READY, seq=None, status=None, error=None)
+            download += 1
+        elif cause["paid"] and not chosen.pay_again:
+            left += 1
+            continue
+        else:
+            move(db, job, State.PENDING, seq=None, status=None, error=None, attempts_before=attempts)
+            submit += 1
+        for (copy,) in db.execute(_FAILED_COPIES, (job,)).fetchall():
+            move(db, copy, State.PENDING, seq=None, status=None, error=None)
+    if chosen.unknown:
+        for job, attempts in db.execute("SELECT job, attempts FROM job WHERE state = 'unknown'").fetchall():
+            if _is_chosen(db, job, "unknown_outcome", chosen):
+                move(db, job, State.PENDING, attempts_before=attempts)
+                submit += 1
+    _close_gaps(db)
+    return Reopened(submit, download, left)
+
+
+_FAILED = (
+    "SELECT job.job, attempts, job.error, media FROM job"
+    " LEFT JOIN attempt ON attempt.job = job.job AND attempt.attempt = job.attempts"
+    " JOIN input ON input.job = job.job WHERE status = 'failed' AND state = 'done' AND original IS NULL ORDER BY job.job"
+)
+_FAILED_COPIES = (
+    "SELECT job FROM job JOIN input USING (job) WHERE original = ? AND status = 'failed' AND state = 'done'"
+)
+
+
+def _is_chosen(db: sqlite3.Connection, job: int, kind: str, chosen: Selection) -> bool:
+    if chosen.kinds and kind not in chosen.kinds:
+        return False
+    if not chosen.ids:
+        return True
+    family = db.execute("SELECT id FROM input WHERE job = ? OR original = ?", (job, job)).fetchall()
+    return any(id_ in chosen.ids for (id_,) in family)
+
+
+def _close_gaps(db: sqlite3.Connection) -> None:
+    """Number the lines that stay from 0 again, and have the output written anew when it is next opened."""
+    stay = [job for (job,) in db.execute("SELECT job FROM job WHERE state = 'done' ORDER BY seq")]
+    # In two steps, because a place may be taken only once.
+    db.executemany("UPDATE job SET seq = ? WHERE job = ?", [(-1 - seq, job) for seq, job in enumerate(stay)])
+    db.execute("UPDATE job SET seq = -1 - seq WHERE seq < 0")
+    db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('output_stale', 1)")

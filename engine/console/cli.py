@@ -12,6 +12,7 @@ import click
 
 from engine import __version__
 from engine.console.messages import say, say_error, say_hint
+from engine.console.plan_command import plan
 from engine.console.run_command import resume, retry, run
 from engine.console.simulate_command import simulate
 from engine.console.status_command import status
@@ -21,7 +22,7 @@ from engine.errors import EngineError, ExitCode, nearest
 class _Commands(click.Group):
     """A group that keeps the order of its commands and suggests the nearest one for a mistyped name."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         return list(self.commands)
 
     def resolve_command(
@@ -45,7 +46,7 @@ def engine() -> None:
     """
 
 
-for _command in (run, resume, status, retry, simulate):
+for _command in (run, resume, plan, status, retry, simulate):
     engine.add_command(_command)
 
 

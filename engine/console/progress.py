@@ -94,8 +94,10 @@ def panel_rows(figures: Figures, run: Run, *, width: int) -> list[tuple[str, str
         ("at rest", f"{tally.succeeded} succeeded · {tally.failed} failed · {tally.invalid} invalid"),
         (
             "in flight",
-            f"{tally.in_flight} ({tally.submitting} submitting · {tally.generating} generating · "
-            f"{tally.fetching} fetching · {tally.downloading} downloading)",
+            (
+                f"{tally.in_flight} ({tally.submitting} submitting · {tally.generating} generating · "
+                f"{tally.fetching} fetching · {tally.downloading} downloading)"
+            ),
         ),
         ("waiting", f"{tally.pending}" + ("" if tally.input_complete else " so far, the input is still being read")),
         ("money", f"${tally.spent_usd:,.2f} spent"),

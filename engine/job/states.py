@@ -54,7 +54,10 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.INVALID: frozenset({State.DONE}),
     State.DONE: frozenset({State.PENDING, State.SUBMITTED, State.READY}),
 }
-"""From each state to every state it may become. PENDING becomes STORED as a copy of an equal job; DONE leads on only by ``engine retry`` and ``engine verify``."""
+"""From each state to every state it may become.
+
+PENDING becomes STORED as a copy of an equal job; DONE leads on only by ``engine retry`` and ``engine verify``.
+"""
 
 BIRTH: frozenset[State] = frozenset({State.PENDING, State.INVALID})
 """The states in which a job line enters the ledger."""

@@ -74,7 +74,8 @@ def reopen(db: sqlite3.Connection, chosen: Selection) -> Reopened:
 _FAILED = (
     "SELECT job.job, attempts, job.error, media FROM job"
     " LEFT JOIN attempt ON attempt.job = job.job AND attempt.attempt = job.attempts"
-    " JOIN input ON input.job = job.job WHERE status = 'failed' AND state = 'done' AND original IS NULL ORDER BY job.job"
+    " JOIN input ON input.job = job.job"
+    " WHERE status = 'failed' AND state = 'done' AND original IS NULL ORDER BY job.job"
 )
 _FAILED_COPIES = (
     "SELECT job FROM job JOIN input USING (job) WHERE original = ? AND status = 'failed' AND state = 'done'"

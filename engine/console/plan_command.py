@@ -1,0 +1,131 @@
+"""``engine plan``: what a batch would take; pays nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.console.figures import duration_words
+from engine.console.messages import harmless, say, warn
+
+if TYPE_CHECKING:
+    from engine.config import RunConfig
+    from engine.ledger.input_source import InputSource
+    from engine.planning import Plan
+
+PLAN_VERSION = 1
+
+
+@click.command(short_help="Validate and estimate a batch; pays nothing.")
+@click.argument("input_name", metavar="INPUT|-")
+@click.option("-c", "--config", "config_path", type=click.Path(path_type=Path), help="Configuration file (TOML).")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One key of the configuration; may be repeated."
+)
+@click.option("--offline", is_flag=True, help="Make no request at all, not even for the account's balance.")
+@click.option("--check-urls", is_flag=True, help="Ask every input URL whether it answers (HEAD).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def plan(
+    input_name: str,
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    *,
+    offline: bool,
+    check_urls: bool,
+    as_json: bool,
+) -> int:
+    """Validate every line of INPUT and estimate cost, time, requests and risks. Submits nothing.
+
+    Ends with 0 if every line is valid, with 1 otherwise.
+    """
+    import asyncio  # noqa: PLC0415
+
+    from engine.config import RunConfig  # noqa: PLC0415
+    from engine.console.run_command import DASH, STDIN_FD  # noqa: PLC0415
+    from engine.ledger.input_source import PipeSource, open_input  # noqa: PLC0415
+
+    config = RunConfig.load(config_path, overrides)
+    source = PipeSource(STDIN_FD, "stdin") if input_name == DASH else open_input(Path(input_name))
+    return asyncio.run(_plan(source, config, offline=offline, check_urls=check_urls, as_json=as_json))
+
+
+async def _plan(source: InputSource, config: RunConfig, *, offline: bool, check_urls: bool, as_json: bool) -> int:
+    import orjson  # noqa: PLC0415
+
+    from engine.connection import describe  # noqa: PLC0415
+    from engine.planning import as_record, make_plan  # noqa: PLC0415
+
+    made = await make_plan(source, config, describe(config), check_urls=check_urls)
+    balance_usd = None if offline else await _balance_usd(config)
+    if as_json:
+        record = {"version": PLAN_VERSION, "balance_usd": balance_usd, **as_record(made)}
+        click.echo(orjson.dumps(record).decode())
+    else:
+        click.echo("\n".join(_lines(made, balance_usd)))
+        for line in made.invalid_lines:
+            who = f"line {line.line}" + (f", {line.id!r}" if line.id else "")
+            warn(f"{who}: {line.message}")
+        for text in made.warnings:
+            warn(text)
+    return 1 if made.invalid or made.unanswered_urls else 0
+
+
+async def _balance_usd(config: RunConfig) -> float | None:
+    """Ask for the balance: free of charge, and the one request that a plan makes. None without a key or an answer."""
+    from engine.clock import SystemClock  # noqa: PLC0415
+    from engine.connection import describe  # noqa: PLC0415
+    from engine.errors import AccountError  # noqa: PLC0415
+    from engine.provider.api_key import find_api_key  # noqa: PLC0415
+    from engine.provider.http import HttpProvider  # noqa: PLC0415
+
+    description = describe(config)
+    base_url = config.provider.base_url or description.base_url
+    if not base_url:
+        return None
+    try:
+        key = find_api_key(config.provider.api_key_env or description.api_key_env, config.provider.api_key_file)
+    except AccountError as error:
+        say(f"the balance was not asked for: {error}")
+        return None
+    settings: dict[str, Any] = {
+        name: getattr(config.provider, name)
+        for name in ("connect_timeout_s", "submit_timeout_s", "request_timeout_s", "reply_bytes_max")
+    }
+    async with HttpProvider(base_url=base_url, api_key=key, clock=SystemClock(), **settings) as provider:
+        balance = await provider.credits_usd()
+    if isinstance(balance, float):
+        return balance
+    say(f"the balance could not be read: {balance.reason}")
+    return None
+
+
+def _lines(made: Plan, balance_usd: float | None) -> list[str]:
+    cost = "unknown" if made.cost_usd is None else f"${made.cost_usd:,.2f}"
+    time = "unknown" if made.wall_s is None else f"about {duration_words(made.wall_s)}, bound by {made.bound_by}"
+    lines = [
+        f"lines       {made.lines}: {made.jobs} valid, {made.invalid} invalid",
+        *(
+            f"model       {harmless(entry.model)}: {entry.jobs} jobs"
+            + ("" if entry.price_usd is None else f" at ${entry.price_usd:,.3f}")
+            + ("" if entry.duration_s is None else f", {entry.duration_s:,.0f} s each")
+            for entry in made.models
+        ),
+        f"submissions {made.submissions}",
+        f"cost        {cost}",
+        f"time        {time}",
+        f"requests    about {made.requests:,}",
+        f"disk        {made.disk_free_bytes / 1e9:,.1f} GB free: {made.disk_bytes_per_job_max / 1e6:,.1f} MB a job",
+        f"in flight   up to {made.in_flight_safe} can be harvested before their records expire",
+    ]
+    if made.equal_bodies:
+        worth = "" if made.equal_bodies_usd is None else f", ${made.equal_bodies_usd:,.2f}"
+        lines.append(
+            f"equal       {made.equal_bodies} jobs repeat an earlier body{worth} (budget.dedupe submits them once)"
+        )
+    if balance_usd is not None:
+        enough = "" if made.cost_usd is None or made.cost_usd <= balance_usd else ": not enough for this batch"
+        lines.append(f"balance     ${balance_usd:,.2f}{enough}")
+    lines += [f"no answer   {harmless(url)}: {problem}" for url, problem in made.unanswered_urls.items()]
+    return lines

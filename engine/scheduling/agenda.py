@@ -48,7 +48,9 @@ class Agenda:
     def _fire(self) -> None:
         self._timer = None
         now = self._loop.time()
-        while self._entries and self._entries[0][0] <= now:
-            heapq.heappop(self._entries)[-1]()
-        if self._timer is None:
-            self._set_timer()
+        try:
+            while self._entries and self._entries[0][0] <= now:
+                heapq.heappop(self._entries)[-1]()
+        finally:  # one entry that breaks must not silence the others
+            if self._timer is None:
+                self._set_timer()

@@ -73,6 +73,7 @@ class LearnedPolling:
     TAIL_GROWTH = 0.15
     GAP_SHARE_MIN = 0.01
     GAP_S_MIN = 0.05
+    OUTLIER_FACTOR = 30.0
 
     def __init__(self, *, expected_s: float, spread: float = 0.35, share_per_poll: float = 0.35) -> None:
         self._prior_mean = math.log(expected_s)
@@ -103,12 +104,17 @@ class LearnedPolling:
         return _NORMAL.cdf((math.log(age_s) - self._mean) / self._spread) if age_s > 0 else 0.0
 
     def observe(self, duration_s: float) -> None:
-        """Fold a duration into the window and forget the oldest; see ``PollingPolicy``."""
-        if duration_s <= 0:
+        """Fold a duration into the window and forget the oldest; see ``PollingPolicy``.
+
+        A figure in another unit, or an absurd one, counts as an outlier and no more: believed, it would put
+        the next poll of everybody behind the end of their records.
+        """
+        if not duration_s > 0:
             return
         if len(self._logs) == self.WINDOW_JOBS:
             self._add(self._logs[0], -1)
-        self._logs.append(math.log(duration_s))
+        reach = math.log(self.OUTLIER_FACTOR)
+        self._logs.append(min(max(math.log(duration_s), self._mean - reach), self._mean + reach))
         self._add(self._logs[-1], +1)
         self._fit()
 

@@ -18,6 +18,7 @@ import pytest
 from engine import __version__
 from engine.config import describe_keys
 from engine.console.cli import engine as command_line
+from engine.console.plan_command import PLAN_VERSION
 from engine.console.simulate_command import _announce
 from engine.console.status_command import STATUS_VERSION, _json
 from engine.errors import ExitCode
@@ -25,10 +26,12 @@ from engine.job.job_line import _BESIDE_BODY, _BESIDE_PARAMS
 from engine.job.records import JobError, ResultLine, StoredFile, Timings
 from engine.job.states import State
 from engine.ledger import schema
-from engine.ledger.ledger import OutputMark, SpoolMark
+from engine.ledger.intake import SpoolMark
+from engine.ledger.ledger import OutputMark
 from engine.ledger.run_dir import RunDir
 from engine.ledger.survey import Cause, Survey, survey
 from engine.media.failures import FailureKind
+from engine.planning import InvalidLine, ModelPlan, Plan
 from engine.provider.description import ProviderDescription, _ModelTable, _ParameterTable
 from engine.scheduling.stop import Stop
 from engine.scheduling.tally import Tally
@@ -226,9 +229,8 @@ def test_every_table_and_column_of_the_ledger_is_described(ledger: sqlite3.Conne
 def test_every_fact_about_the_run_is_described() -> None:
     facts = {f"input_{name}" for name in SpoolMark._fields} | {f"output_{name}" for name in OutputMark._fields}
     for call in calls():
-        if called(call) == "note":
+        if called(call) in {"note", "_note"}:
             facts |= {keyword.arg for keyword in call.keywords if keyword.arg is not None}
-        if called(call) == "_note":
             for node in call.args:
                 if isinstance(node, ast.Dict):
                     facts = facts.union(*(words(key) for key in node.keys))
@@ -267,12 +269,19 @@ def test_the_keys_of_the_status_are_described(ledger: sqlite3.Connection) -> Non
     agree(names("The status", "status key"), own)
 
 
+def test_the_keys_of_the_plan_are_described() -> None:
+    agree(names("The plan", "plan key"), {"version", "balance_usd", *Plan.__struct_fields__})
+    agree(names("The plan", "invalid line key"), InvalidLine.__struct_fields__)
+    agree(names("The plan", "model plan key"), ModelPlan.__struct_fields__)
+
+
 def test_the_versions_are_those_of_the_code() -> None:
     documented = {cells[0].strip("`"): int(cells[1]) for cells in rows("Versions", "format")}
     assert documented == {
         "ledger": schema.SCHEMA_VERSION,
         "summary.json": SUMMARY_VERSION,
         "status --json": STATUS_VERSION,
+        "plan --json": PLAN_VERSION,
     }
     assert f"{schema.APPLICATION_ID:#X}".replace("X", "x") in section("The ledger")
 

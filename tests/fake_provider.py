@@ -1,0 +1,162 @@
+"""A provider in memory, on whatever clock it is given: it accepts, works, completes, and fails as it is told.
+
+Verdicts can be scripted (the next ones, in order) or drawn; whatever is not said otherwise goes well. Every
+request is kept with its time, so that a test can ask what was sent, when, and how often for which job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from engine.job.records import StoredFile
+from engine.provider.protocol import Accepted, Completed, Metrics, NotFound, NotReady, Result, Working
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from engine.clock import Clock
+    from engine.media.downloader import DownloadTask
+    from engine.provider.protocol import FetchVerdict, PollVerdict, SubmitVerdict
+
+    Draw = Callable[[random.Random], Any]
+
+COST_USD = 4.475
+
+
+@dataclass(slots=True)
+class _Request:
+    params: dict[str, Any]
+    done_at: float
+
+
+@dataclass
+class FakeProvider:
+    """Implements ``engine.provider.protocol.Provider``.
+
+    Attributes:
+        duration_s: the median time of a generation.
+        spread: the standard deviation of its logarithm.
+        latency_s: how long every answer takes.
+        submit_script, poll_script, fetch_script: the next verdicts; an exception is raised.
+        draw_submit, draw_poll, draw_fetch: an unscripted verdict, or None for the usual one.
+        trace: everything that was asked: (when, what, of whom).
+    """
+
+    clock: Clock
+    rng: random.Random
+    duration_s: float = 713.0
+    spread: float = 0.15
+    latency_s: float = 0.05
+    submit_script: deque[Any] = field(default_factory=deque)
+    poll_script: deque[Any] = field(default_factory=deque)
+    fetch_script: deque[Any] = field(default_factory=deque)
+    draw_submit: Draw | None = None
+    draw_poll: Draw | None = None
+    draw_fetch: Draw | None = None
+    trace: list[tuple[float, str, str]] = field(default_factory=list)
+    running: int = 0
+    running_peak: int = 0
+
+    def __post_init__(self) -> None:
+        self._requests: dict[str, _Request] = {}
+        self.accepted: Counter[str] = Counter()
+
+    async def submit(self, model: str, params: dict[str, Any]) -> SubmitVerdict:
+        self._note("submit", str(params.get("prompt", "")))
+        verdict = await self._answer(self.submit_script, self.draw_submit)
+        if verdict is not None:
+            return self._known(verdict)
+        request_id = f"{len(self._requests):032x}"
+        self._begin(request_id, params)
+        return Accepted(request_id)
+
+    async def poll(self, request_id: str) -> PollVerdict:
+        self._note("poll", request_id)
+        verdict = await self._answer(self.poll_script, self.draw_poll)
+        if verdict is not None:
+            found: PollVerdict = verdict
+            return found
+        request = self._requests.get(request_id)
+        if request is None:
+            return NotFound("no such request")
+        if self.clock.now() < request.done_at:
+            return Working("PROCESSING")
+        return Completed(Metrics())
+
+    async def fetch(self, request_id: str) -> FetchVerdict:
+        self._note("fetch", request_id)
+        verdict = await self._answer(self.fetch_script, self.draw_fetch)
+        if verdict is not None:
+            found: FetchVerdict = verdict
+            return found
+        request = self._requests.get(request_id)
+        if request is None:
+            return NotFound("no such request")
+        if self.clock.now() < request.done_at:
+            return NotReady("still PROCESSING")
+        url = f"https://images.example.com/{request_id}.mp4"
+        return Result({"output": url}, (url,), 4, "video/mp4", Metrics(cost_usd=COST_USD))
+
+    async def credits_usd(self) -> float:
+        return 1_000_000.0
+
+    def count(self, what: str) -> int:
+        return sum(1 for _, asked, _ in self.trace if asked == what)
+
+    def times(self, what: str) -> list[float]:
+        return [moment for moment, asked, _ in self.trace if asked == what]
+
+    def _note(self, what: str, whom: str) -> None:
+        self.trace.append((round(self.clock.now(), 6), what, whom))
+
+    async def _answer(self, script: deque[Any], draw: Draw | None) -> Any:
+        await self.clock.sleep(self.latency_s)
+        verdict = script.popleft() if script else draw(self.rng) if draw else None
+        if isinstance(verdict, Exception):
+            raise verdict
+        return verdict
+
+    def _known(self, verdict: SubmitVerdict) -> SubmitVerdict:
+        if isinstance(verdict, Accepted):
+            self._begin(verdict.request_id, {})
+        return verdict
+
+    def _begin(self, request_id: str, params: dict[str, Any]) -> None:
+        done_at = self.clock.now() + self.duration_s * self.rng.lognormvariate(0.0, self.spread)
+        self._requests[request_id] = _Request(params, done_at)
+        self.accepted[str(params.get("prompt", ""))] += 1
+        self.running += 1
+        self.running_peak = max(self.running_peak, self.running)
+        asyncio.get_running_loop().call_at(done_at, self._ended)
+
+    def _ended(self) -> None:
+        self.running -= 1
+
+
+@dataclass
+class FakeFetcher:
+    """Implements ``engine.scheduling.life.Fetcher`` without a network or a disk."""
+
+    clock: Clock
+    seconds: float = 1.0
+    script: deque[Any] = field(default_factory=deque)
+    tasks: list[DownloadTask] = field(default_factory=list)
+
+    async def fetch(self, task: DownloadTask) -> StoredFile:
+        self.tasks.append(task)
+        await self.clock.sleep(self.seconds)
+        if self.script and isinstance(self.script[0], Exception):
+            raise self.script.popleft()
+        return StoredFile(
+            path=f"media/{task.name}.mp4",
+            url=task.url,
+            bytes=4,
+            sha256=hashlib.sha256(b"film").hexdigest(),
+            content_type="video/mp4",
+            checks=("length",),
+        )

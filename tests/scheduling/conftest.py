@@ -1,0 +1,134 @@
+"""A whole scheduler on virtual time: ledger, life, lanes, a provider in memory. Built here and nowhere else."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+
+from engine.config import RunConfig
+from engine.scheduling.halt import Canary, HaltRules
+from engine.scheduling.lane import Lane
+from engine.scheduling.life import Life
+from engine.scheduling.polling import LearnedPolling
+from engine.scheduling.scheduler import Lanes, Rules, Scheduler
+from engine.scheduling.spend import Spend
+from engine.scheduling.tally import Tally
+from tests.fake_provider import FakeFetcher, FakeProvider
+from tests.jobs import add_jobs, open_inline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from engine.ledger.ledger import Ledger
+    from engine.provider.history import History
+    from tests.virtual_clock import VirtualClock
+
+RECORD_LIFE_S = 3_600.0
+
+
+class Silence:
+    """A log that nobody reads."""
+
+    def __call__(self, *_args: object, **_kwargs: object) -> None:
+        return
+
+
+@dataclass
+class World:
+    """Everything around one scheduler; build it inside the running loop."""
+
+    path: Path
+    clock: VirtualClock
+    rng: random.Random
+    per_minute: float = 50.0
+    polls_per_minute: float = 600.0
+    shared: bool = False
+    max_in_flight: int = 200
+    attempts_max: int = 3
+    job_deadline_s: float = 21_600.0
+    expected_s: float = 732.0
+    history: History | None = None
+    decided: int = 0
+    overrides: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.ledger: Ledger = open_inline(self.path)
+        self.provider = FakeProvider(self.clock, random.Random(self.rng.random()))
+        self.fetcher = FakeFetcher(self.clock)
+        self.life = Life(
+            self.ledger,
+            self.provider,
+            self.fetcher,
+            self.history,
+            clock=self.clock,
+            rng=self.rng,
+            expects_media=lambda model: model != "text",
+            attempts_max=self.attempts_max,
+            job_deadline_s=self.job_deadline_s,
+            record_life_s=RECORD_LIFE_S,
+            history_again_s=60.0,
+        )
+
+    def scheduler(self) -> Scheduler:
+        submits = self._lane("submit", self.per_minute)
+        policies: dict[str, LearnedPolling] = {}
+        self.tally = Tally()
+        return Scheduler(
+            self.ledger,
+            self.life,
+            config=RunConfig.load(None, [f"limits.max_in_flight={self.max_in_flight}", *self.overrides]),
+            lanes=Lanes(submits, submits if self.shared else self._lane("read", self.polls_per_minute)),
+            rules=Rules(
+                Spend(cost_usd_max=None, jobs_max=None, listed_price_usd=lambda _: None, spent_usd=0.0),
+                Canary(jobs=0, decided=0),
+                HaltRules(None, 20, 0),
+            ),
+            history=self.history,
+            ask_credits=self.provider.credits_usd,
+            polling_for=lambda model: policies.setdefault(model, LearnedPolling(expected_s=self.expected_s)),
+            clock=self.clock,
+            tally=self.tally,
+            log=structlog.wrap_logger(None, processors=[_drop]),
+            record_life_s=RECORD_LIFE_S,
+            wait_for_credit=False,
+            on_decided=self._note_decided,
+            announce=Silence(),
+        )
+
+    async def with_jobs(self, count: int) -> Scheduler:
+        """Add jobs and return a scheduler that knows of them and of the end of the input."""
+        await add_jobs(self.ledger, count)
+        return await self.resumed()
+
+    async def resumed(self) -> Scheduler:
+        """Return a scheduler for what the ledger holds, as a new process builds it."""
+        await self.ledger.recover()
+        scheduler = self.scheduler()
+        self.tally.pending = (await self.ledger.counts()).get("pending", 0)
+        self.tally.input_complete = True
+        return scheduler
+
+    def _lane(self, name: str, per_minute: float) -> Lane:
+        return Lane(name, per_minute=per_minute, concurrency=64, adaptive=True, clock=self.clock, rng=self.rng)
+
+    def _note_decided(self) -> None:
+        self.decided += 1
+
+
+def _drop(_logger: Any, _method: str, _event: Any) -> Any:
+    raise structlog.DropEvent
+
+
+@pytest.fixture
+def build(tmp_path: Path, clock: VirtualClock, rng: random.Random) -> Callable[..., World]:
+    """Return a function that builds a world; it must be called on the running loop."""
+
+    def built(**settings: Any) -> World:
+        return World(tmp_path / "run.db", clock, rng, **settings)
+
+    return built

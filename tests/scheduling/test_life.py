@@ -1,0 +1,480 @@
+"""Each verdict leads to the right state in the ledger and to the right next step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from engine.job.records import JobError
+from engine.job.states import State
+from engine.media.failures import DiskFullError, DownloadError
+from engine.provider.history import HistoryRow
+from engine.provider.protocol import (
+    Accepted,
+    Completed,
+    Failed,
+    Metrics,
+    NotFound,
+    NotReady,
+    NotSent,
+    OutOfMoney,
+    Rejected,
+    Result,
+    ServerError,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+    UnknownOutcome,
+    Working,
+    WrongContract,
+)
+from engine.scheduling.steps import (
+    AskAgain,
+    AtRest,
+    Fetched,
+    Finished,
+    OutOfCredit,
+    SetAside,
+    SlowDown,
+    StillWorking,
+    StopRun,
+    SubmitAgain,
+    Submitted,
+    Unreachable,
+)
+from engine.scheduling.stop import Manner
+from tests.jobs import add_jobs, state_of
+from tests.virtual_clock import on_virtual_clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from engine.job.flight import Flight
+    from engine.provider.protocol import Unavailable as NoAnswer
+    from tests.scheduling.conftest import World
+
+URL = "https://images.example.com/a.mp4"
+RESULT = Result({"output": URL}, (URL,), 4, "video/mp4", Metrics(cost_usd=4.5))
+REFUSED = Rejected(JobError(kind="rejected", message="no such voice", http_status=400))
+NO_MEDIA = Result({"status": "COMPLETED"}, (), None, None, Metrics(cost_usd=4.5))
+
+
+async def flight_at(world: World, state: State, *, attempts: int = 0) -> Flight:
+    """Return a flight whose last step left it in ``state``."""
+    await add_jobs(world.ledger, 1)
+    (flight,) = await world.ledger.pending_after(-1, 1)
+    for _ in range(attempts):
+        world.provider.submit_script.append(ServerError("oops", 500))
+        assert isinstance(await world.life.submit(flight), SubmitAgain)
+    if state is not State.PENDING:
+        assert isinstance(await world.life.submit(flight), Submitted)
+    if state is State.READY:
+        world.provider.fetch_script.append(RESULT)
+        assert isinstance(await world.life.fetch(flight), Fetched)
+    return flight
+
+
+async def attempt_rows(world: World) -> list[tuple[Any, ...]]:
+    found: list[tuple[Any, ...]] = await world.ledger.read(
+        lambda db: db.execute("SELECT attempt, request_id, error IS NOT NULL FROM attempt").fetchall()
+    )
+    return found
+
+
+# --- submit ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("verdict", "step", "state", "attempts"),
+    [
+        (Accepted("r1"), Submitted, State.SUBMITTED, 1),
+        (NotSent("refused"), Unreachable, State.PENDING, 0),
+        (Throttled(7.0), SlowDown, State.PENDING, 0),
+        (OutOfMoney("no credit", 402), OutOfCredit, State.PENDING, 0),
+        (Unauthorized("bad key"), StopRun, State.PENDING, 0),
+        (WrongContract("no such model", 404), StopRun, State.PENDING, 0),
+        (REFUSED, AtRest, State.FAILED, 1),
+        (ServerError("oops", 500), SubmitAgain, State.PENDING, 1),
+        (UnknownOutcome("time-out"), SetAside, State.UNKNOWN, 1),
+    ],
+)
+def test_each_verdict_on_a_submission_leads_to_its_state_and_step(
+    build: Callable[..., World], verdict: Any, step: type, state: State, attempts: int
+) -> None:
+    @on_virtual_clock
+    async def check() -> None:
+        world = build()
+        flight = await flight_at(world, State.PENDING)
+        world.provider.submit_script.append(verdict)
+        assert isinstance(await world.life.submit(flight), step)
+        assert await state_of(world.ledger) == state
+        (stored,) = await world.ledger.read(lambda db: db.execute("SELECT attempts FROM job").fetchone())
+        assert stored == flight.attempts == attempts
+        world.ledger.close()
+
+    check()
+
+
+@on_virtual_clock
+async def test_the_intent_is_durable_before_the_post(build: Callable[..., World]) -> None:
+    world, seen = build(), list[object]()
+    flight = await flight_at(world, State.PENDING)
+    submit = world.provider.submit
+
+    async def look(model: str, params: dict[str, Any]) -> Any:
+        seen.append(await state_of(world.ledger))
+        seen.append(await attempt_rows(world))
+        return await submit(model, params)
+
+    world.provider.submit = look  # type: ignore[method-assign]
+    await world.life.submit(flight)
+    assert seen == [State.SUBMITTING, [(1, None, 0)]]
+    world.ledger.close()
+
+
+@on_virtual_clock
+async def test_exactly_the_params_are_submitted(build: Callable[..., World]) -> None:
+    world = build()
+    flight = await flight_at(world, State.SUBMITTED)
+    assert world.provider.accepted == {"p1": 1}
+    assert flight.params == b""  # the provider has it; memory need not
+    world.ledger.close()
+
+
+@on_virtual_clock
+async def test_a_job_that_may_not_be_submitted_is_not_even_offered_to_the_provider(build: Callable[..., World]) -> None:
+    world = build()
+    flight = await flight_at(world, State.SUBMITTED)
+    with pytest.raises(Exception, match="may not become submitting"):
+        await world.life.submit(flight)
+    assert world.provider.count("submit") == 1
+    world.ledger.close()
+
+
+@on_virtual_clock
+async def test_the_last_attempt_that_fails_at_the_server_fails_the_job(build: Callable[..., World]) -> None:
+    world = build(attempts_max=3)
+    flight = await flight_at(world, State.PENDING, attempts=2)
+    world.provider.submit_script.append(ServerError("oops", 500))
+    assert await world.life.submit(flight) == AtRest(succeeded=False)
+    assert flight.error is not None
+    assert (flight.error.kind, flight.error.retryable, flight.attempts) == ("server_error", True, 3)
+    world.ledger.close()
+
+
+@on_virtual_clock
+async def test_any_number_of_unsent_and_throttled_tries_spends_no_attempt(build: Callable[..., World]) -> None:
+    world = build(attempts_max=1)
+    flight = await flight_at(world, State.PENDING)
+    world.provider.submit_script.extend([NotSent("refused"), Throttled(None), OutOfMoney("none", 402)] * 10)
+    for _ in range(30):
+        await world.life.submit(flight)
+    assert isinstance(await world.life.submit(flight), Submitted)
+    assert flight.attempts == 1
+    assert await attempt_rows(world) == [(1, flight.request_id, 0)]
+    world.ledger.close()
+
+
+@on_virtual_clock
+async def test_a_request_id_that_another_job_owns_holds_the_second(build: Callable[..., World]) -> None:
+    world = build()
+    await add_jobs(world.ledger, 2)
+    first, second = await world.ledger.pending_after(-1, 2)
+    world.provider.submit_script.extend([Accepted("r"), Accepted("r")])
+    assert isinstance(await world.life.submit(first), Submitted)
+    assert isinstance(await world.life.submit(second), SetAside)
+    assert [await state_of(world.ledger, job) for job in (0, 1)] == [State.SUBMITTED, State.HELD]
+    assert second.error is not None
+    assert (second.error.kind, second.error.paid) == ("request_id_taken", True)
+    world.ledger.close()
+
+
+@on_virtual_clock
+async def test_without_the_servers_word_the_wait_is_drawn_within_its_bounds(build: Callable[..., World]) -> None:
+    world = build()
+    flight = await flight_at(world, State.PENDING)
+    for _ in range(30):
+        world.provider.submit_script.append(Throttled(None))
+        step = await world.life.submit(flight)
+        assert isinstance(step, SlowDown)
+        assert 1.0 <= step.wait_s <= 60.0
+    world.ledger.close()
+
+
+# --- poll -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("verdict", "step", "state"),
+    [
+        (Working("PROCESSING"), StillWorking, State.SUBMITTED),
+        (Completed(Metrics()), Finished, State.SUBMITTED),
+        (Failed("face not found", 422, Metrics()), AtRest, State.FAILED),
+        (NotFound("unknown id"), AskAgain, State.SUBMITTED),
+        (Unavailable("502"), AskAgain, State.SUBMITTED),
+        (Unavailable("refused", reached=False), Unreachable, State.SUBMITTED),
+        (Throttled(7.0), SlowDown, State.SUBMITTED),
+        (Unauthorized("bad key"), StopRun, State.SUBMITTED),
+        (WrongContract("moved", 301), StopRun, State.SUBMITTED),
+    ],
+)
+def test_each_verdict_on_a_poll_leads_to_its_state_and_step(
+    build: Callable[..., World], verdict: Any, step: type, state: State
+) -> None:
+    @on_virtual_clock
+    async def check() -> None:
+        world = build()
+        flight = await flight_at(world, State.SUBMITTED)
+        world.provider.poll_script.append(verdict)
+        found = await world.life.poll(flight)
+        assert isinstance(found, step)
+        assert await state_of(world.ledger) == state
+        if isinstance(found, StopRun):
+            assert found.stop.manner is Manner.DOWNLOADS
+        world.ledger.close()
+
+    check()
+
+
+@on_virtual_clock
+async def test_a_failed_generation_is_retryable_and_not_paid(build: Callable[..., World]) -> None:
+    world = build()
+    flight = await flight_at(world, State.SUBMITTED)
+    world.provider.poll_script.append(Failed("face not found", 422, Metrics()))
+    await world.life.poll(flight)
+    assert flight.error == JobError(
+        kind="generation_failed", message="face not found", http_status=422, retryable=True, paid=False
+    )
+    world.ledger.close()
+
+
+@on_virtual_clock
+async def test_a_duration_is_the_providers_or_half_of_the_last_gap(build: Callable[..., World], clock: Any) -> None:
+    world = build()
+    flight = await flight_at(world, State.SUBMITTED)
+    world.provider.poll_script.append(Completed(Metrics(inference_s=700.0, queue_s=13.0)))
+    assert await world.life.poll(flight) == Finished(713.0)
+    world.provider.poll_script.extend([Working("PROCESSING"), Completed(Metrics())])
+    await clock.sleep(600)
+    await world.life.poll(flight)
+    await clock.sleep(100)
+    step = await world.life.poll(flight)
+    assert isinstance(step, Finished)
+    assert step.duration_s == pytest.approx(650, abs=1)
+    world.ledger.close()
+
+
+@on_virtual_clock
+async def test_an_outage_of_days_gives_no_request_up(build: Callable[..., World], clock: Any) -> None:
+    world = build(job_deadline_s=10**9)
+    flight = await flight_at(world, State.SUBMITTED)
+    flight.submitted_utc = clock.utc()
+    for _ in range(20):
+        world.provider.poll_script.append(Unavailable("refused", reached=False))
+        assert isinstance(await world.life.poll(flight), Unreachable)
+    assert await state_of(world.ledger) == State.SUBMITTED
+    world.ledger.close()
+
+
+class OneRow:
+    """A history that gives one answer to everything."""
+
+    def __init__(self, answer: HistoryRow | NoAnswer | None) -> None:
+        self.answer = answer
+
+    async def row(self, request_id: str) -> HistoryRow | NoAnswer | None:
+        return self.answer
+
+    async def rows(self, model: str, *, since_utc: float, until_utc: float) -> list[HistoryRow] | NoAnswer:
+        return []
+
+
+def row(state: Any, *, urls: tuple[str, ...] = (URL,)) -> HistoryRow:
+    return HistoryRow("r", "kling-2.6", state, None, urls, 4.5, 700.0, None, "face not found", {"id": "r"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "step", "state"),
+    [
+        (None, SetAside, State.UNKNOWN),
+        (Unavailable("down"), SetAside, State.UNKNOWN),
+        (row("completed"), Fetched, State.READY),
+        (row("failed"), AtRest, State.FAILED),
+        (row("running"), AskAgain, State.SUBMITTED),
+    ],
+)
+def test_an_old_request_that_is_not_found_ends_only_on_the_historys_word(
+    build: Callable[..., World], clock: Any, answer: Any, step: type, state: State
+) -> None:
+    @on_virtual_clock
+    async def check() -> None:
+        world = build(history=OneRow(answer))
+        flight = await flight_at(world, State.SUBMITTED)
+        await clock.sleep(600)
+        world.provider.poll_script.append(NotFound("gone"))
+        assert isinstance(await world.life.poll(flight), step)
+        assert await state_of(world.ledger) == state
+        world.ledger.close()
+
+    check()
+
+
+@on_virtual_clock
+async def test_a_request_past_its_deadline_is_unknown_with_its_id_and_never_submitted_again(
+    build: Callable[..., World], clock: Any
+) -> None:
+    world = build(job_deadline_s=1_000.0)
+    flight = await flight_at(world, State.SUBMITTED)
+    world.provider.poll_script.extend([Working("PROCESSING"), Working("PROCESSING")])
+    assert isinstance(await world.life.poll(flight), StillWorking)
+    await clock.sleep(1_001)
+    assert isinstance(await world.life.poll(flight), SetAside)
+    assert await attempt_rows(world) == [(1, flight.request_id, 1)]
+    assert await world.ledger.pending_after(-1, 9) == []
+    world.ledger.close()
+
+
+# --- fetch ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("verdict", "step", "state"),
+    [
+        (RESULT, Fetched, State.READY),
+        (NO_MEDIA, AtRest, State.FAILED),
+        (Failed("late failure", 422, Metrics()), AtRest, State.FAILED),
+        (NotReady("PROCESSING"), AskAgain, State.SUBMITTED),
+        (NotFound("gone"), AskAgain, State.SUBMITTED),
+        (Unavailable("502"), AskAgain, State.SUBMITTED),
+        (Unavailable("refused", reached=False), Unreachable, State.SUBMITTED),
+        (Throttled(7.0), SlowDown, State.SUBMITTED),
+        (Unauthorized("bad key"), StopRun, State.SUBMITTED),
+        (WrongContract("moved", 301), StopRun, State.SUBMITTED),
+    ],
+)
+def test_each_verdict_on_a_fetch_leads_to_its_state_and_step(
+    build: Callable[..., World], verdict: Any, step: type, state: State
+) -> None:
+    @on_virtual_clock
+    async def check() -> None:
+        world = build()
+        flight = await flight_at(world, State.SUBMITTED)
+        world.provider.poll_script.append(Completed(Metrics()))
+        await world.life.poll(flight)
+        world.provider.fetch_script.append(verdict)
+        assert isinstance(await world.life.fetch(flight), step)
+        assert await state_of(world.ledger) == state
+        world.ledger.close()
+
+    check()
+
+
+@on_virtual_clock
+async def test_a_result_without_media_fails_as_paid_and_keeps_the_body(build: Callable[..., World]) -> None:
+    world = build()
+    flight = await flight_at(world, State.SUBMITTED)
+    world.provider.fetch_script.append(NO_MEDIA)
+    await world.life.fetch(flight)
+    assert flight.error is not None
+    assert (flight.error.kind, flight.error.paid) == ("no_media", True)
+    kept = await world.ledger.read(lambda db: db.execute("SELECT output, cost_usd FROM attempt").fetchone())
+    assert kept == (b'{"status":"COMPLETED"}', 4.5)
+    world.ledger.close()
+
+
+@on_virtual_clock
+async def test_a_result_that_is_never_served_is_unknown_after_ten_minutes(
+    build: Callable[..., World], clock: Any
+) -> None:
+    world = build()
+    flight = await flight_at(world, State.SUBMITTED)
+    world.provider.poll_script.append(Completed(Metrics()))
+    await world.life.poll(flight)
+    await clock.sleep(601)
+    world.provider.fetch_script.append(NotReady("PROCESSING"))
+    assert isinstance(await world.life.fetch(flight), SetAside)
+    assert await state_of(world.ledger) == State.UNKNOWN
+    world.ledger.close()
+
+
+# --- download -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "step", "state", "kind"),
+    [
+        (DownloadError("unreachable", "reset"), AskAgain, State.READY, ""),
+        (DownloadError("bad_media", "not an mp4", first_bytes="<html>"), AtRest, State.FAILED, "bad_media"),
+        (DownloadError("too_large", "endless"), AtRest, State.FAILED, "too_large"),
+        (DownloadError("blocked_address", "10.0.0.1"), AtRest, State.FAILED, "blocked_address"),
+        (DownloadError("url_gone", "403", http_status=403), AskAgain, State.READY, ""),
+        (DiskFullError("no room"), StopRun, State.READY, ""),
+    ],
+)
+def test_each_failure_of_a_download_leads_to_its_state_and_step(
+    build: Callable[..., World], error: Exception, step: type, state: State, kind: str
+) -> None:
+    @on_virtual_clock
+    async def check() -> None:
+        world = build()
+        flight = await flight_at(world, State.READY)
+        world.fetcher.script.append(error)
+        assert isinstance(await world.life.download(flight), step)
+        assert await state_of(world.ledger) == state
+        assert (flight.error.kind if flight.error else "") == kind
+        assert flight.error is None or flight.error.paid
+        world.ledger.close()
+
+    check()
+
+
+@on_virtual_clock
+async def test_a_download_is_stored_with_its_length_and_type_expected(build: Callable[..., World]) -> None:
+    world = build()
+    flight = await flight_at(world, State.READY)
+    assert await world.life.download(flight) == AtRest(succeeded=True, stored_bytes=4)
+    assert await state_of(world.ledger) == State.STORED
+    (task,) = world.fetcher.tasks
+    assert (task.url, task.bytes_expected, task.content_type) == (URL, 4, "video/mp4")
+    world.ledger.close()
+
+
+@on_virtual_clock
+async def test_a_url_that_is_gone_is_asked_for_again_and_then_given_up_as_expired(build: Callable[..., World]) -> None:
+    world = build()
+    flight = await flight_at(world, State.READY)
+    fresh = "https://images.example.com/fresh.mp4"
+    world.provider.fetch_script.append(Result({"output": fresh}, (fresh,), 4, None, Metrics()))
+    world.fetcher.script.append(DownloadError("url_gone", "404", http_status=404))
+    assert isinstance(await world.life.download(flight), AskAgain)
+    assert flight.media is not None
+    assert flight.media["urls"] == [fresh]
+    (taken_up,) = await world.ledger.under_way(State.READY)
+    assert taken_up.media == flight.media
+    for _ in range(5):
+        world.provider.fetch_script.append(NotFound("gone"))
+        world.fetcher.script.append(DownloadError("url_gone", "404", http_status=404))
+        step = await world.life.download(flight)
+        if isinstance(step, AtRest):
+            break
+    assert flight.error is not None
+    assert (flight.error.kind, flight.error.paid) == ("expired", True)
+    world.ledger.close()
+
+
+# --- defects --------------------------------------------------------------------------------------
+
+
+@on_virtual_clock
+async def test_a_job_whose_step_broke_is_held_and_one_that_was_decided_stays_decided(
+    build: Callable[..., World],
+) -> None:
+    world = build()
+    flight = await flight_at(world, State.SUBMITTED)
+    assert isinstance(await world.life.hold(flight, "a step broke"), SetAside)
+    assert await state_of(world.ledger) == State.HELD
+    await world.ledger.failed(0, 1, JobError(kind="rejected", message="x"))
+    await world.life.hold(flight, "again")
+    assert await state_of(world.ledger) == State.FAILED
+    world.ledger.close()

@@ -150,8 +150,8 @@ class Recovery(Section, frozen=True, kw_only=True):
     """What happens to a submission whose outcome is unknown, and to a job that never ends.
 
     Attributes:
-        on_unknown: once the history proves absence: 'hold' waits for the end of the run, 'resubmit' submits
-            at once, 'fail' fails the job. Without proof nothing is ever submitted again.
+        on_unknown: 'hold' submits again only what the history proves absent, at the end of the run; 'resubmit'
+            whatever it does not show once the grace is over, which may pay twice; 'fail' fails the job then.
         grace_s: how long the provider's history may lag: before that, absence from it proves nothing.
         job_deadline_s: a job unfinished for this long after its submission is set aside as unknown.
     """
@@ -165,7 +165,7 @@ class Halt(Section, frozen=True, kw_only=True):
     """When the run stops submitting because something is wrong with all of it.
 
     Attributes:
-        failed_share: submits stop when more than this share of the finished jobs failed; without it, never.
+        failed_share: submits stop when this share of the finished jobs failed, or more; without it, never.
         after_jobs: the share is judged only after this many finished jobs.
         same_failures: submits stop after this many failures in a row with one and the same signature; 0 is never.
     """
@@ -179,7 +179,7 @@ class Canary(Section, frozen=True, kw_only=True):
     """A few jobs first.
 
     Attributes:
-        jobs: this many jobs must succeed before the others are submitted; 0 submits all at once.
+        jobs: this many jobs go first, and the others only if one of them succeeded; 0 submits all at once.
     """
 
     jobs: CountOrZero = 0

@@ -59,6 +59,18 @@ def describe(config: RunConfig) -> ProviderDescription:
     return load_description(config.provider.preset)
 
 
+def key_for(config: RunConfig, description: ProviderDescription) -> str:
+    """Return the key to show to the configured provider; the simulator sees a real one only if that was asked for.
+
+    Raises:
+        AccountError: there is no key, or it cannot be one.
+    """
+    settings = config.provider
+    if description.name == SIMULATOR and settings.api_key_env is None and settings.api_key_file is None:
+        return SIMULATOR_KEY
+    return find_api_key(settings.api_key_env or description.api_key_env, settings.api_key_file)
+
+
 @asynccontextmanager
 async def connect(config: RunConfig, *, journal: Path) -> AsyncIterator[Connection]:
     """Resolve the configuration into a connection; an embedded simulator lives as long as the block.
@@ -84,11 +96,7 @@ async def connect(config: RunConfig, *, journal: Path) -> AsyncIterator[Connecti
             history_url = f"{base_url.rstrip('/')}/inference-request"
         if not base_url:
             raise ConfigError("provider.base_url is not set, and the provider's description names none")
-        if simulated and config.provider.api_key_env is None and config.provider.api_key_file is None:
-            api_key = SIMULATOR_KEY
-        else:
-            variable = config.provider.api_key_env or description.api_key_env
-            api_key = find_api_key(variable, config.provider.api_key_file)
+        api_key = key_for(config, description)
         yield Connection(
             description=description,
             base_url=base_url,

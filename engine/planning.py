@@ -265,8 +265,8 @@ def _risks(found: Found, config: RunConfig, description: ProviderDescription, in
     life_min = description.record_life_s / 60
     if config.limits.max_in_flight > in_flight_safe:
         risks.append(
-            f"limits.max_in_flight is {config.limits.max_in_flight}, but at this plan only {in_flight_safe} requests can "
-            f"be harvested safely before their records expire after {life_min:.0f} min"
+            f"limits.max_in_flight is {config.limits.max_in_flight}, but at this plan only {in_flight_safe} requests"
+            f" can be harvested safely before their records expire after {life_min:.0f} min"
         )
     risks += [
         f"{entry.model} takes {entry.duration_s:.0f} s, more than half of the {life_min:.0f} min its record lives"

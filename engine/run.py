@@ -13,7 +13,6 @@ import random
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import orjson
@@ -31,6 +30,7 @@ from engine.ledger.result_writer import ResultWriter
 from engine.ledger.run_dir import RunDir, RunLock
 from engine.ledger.survey import survey
 from engine.media.downloader import Downloader
+from engine.media.part import free_bytes, sweep_parts
 from engine.provider.history import HttpHistory
 from engine.provider.http import HttpProvider
 from engine.run_log import RunLog
@@ -46,6 +46,7 @@ from engine.summary import exit_code_of, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from types import TracebackType
 
     from engine.config import RunConfig
@@ -116,6 +117,7 @@ class Run:
         self.tally = Tally()
         self._request = request
         self._config = request.config
+        self._media = request.config.storage.root or self.directory.media
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()  # noqa: S311 (spreads retries; guards nothing)
         self._stack = AsyncExitStack()
@@ -274,6 +276,7 @@ class Run:
             tally=self.tally,
             log=self._log,
             record_life_s=record_life_s,
+            low_disk=self._low_disk,
             wait_for_credit=self._request.wait_for_credit,
             on_decided=self._writer.wake,
             announce=self._request.announce,
@@ -300,12 +303,12 @@ class Run:
 
     async def _build_lanes(self) -> Lanes:
         limits = self._config.limits
-        adaptive = limits.adaptive is not False
         submits = Lane(
             "submit",
             per_minute=limits.submits_per_minute,
             concurrency=SUBMIT_CONCURRENCY,
-            adaptive=adaptive,
+            adaptive=limits.adaptive is not False,
+            discover=limits.adaptive == "discover",
             clock=self._clock,
             rng=self._rng,
         )
@@ -321,7 +324,8 @@ class Run:
             "read",
             per_minute=limits.polls_per_minute,
             concurrency=READ_CONCURRENCY,
-            adaptive=adaptive,
+            adaptive=limits.adaptive is not False,
+            discover=limits.adaptive == "discover",
             clock=self._clock,
             rng=self._rng,
         )
@@ -342,12 +346,12 @@ class Run:
         )
 
     async def _open_downloader(self) -> Downloader:
-        media = self._config.storage.root or self.directory.media
-        await asyncio.to_thread(make_directory, media)
+        await asyncio.to_thread(make_directory, self._media)
+        await asyncio.to_thread(sweep_parts, self._media)
         return await self._stack.enter_async_context(
             Downloader(
-                media_dir=media,
-                path_prefix=self._shown(media),
+                media_dir=self._media,
+                path_prefix=self._shown(self._media),
                 allow_private_hosts=self._connection.allow_private_hosts,
                 bytes_max=self._config.downloads.bytes_max,
                 reserve_bytes=self._config.storage.reserve_bytes,
@@ -355,6 +359,13 @@ class Run:
                 rng=self._rng,
             )
         )
+
+    def _low_disk(self) -> str:
+        """Say that there is no room for further results; empty while there is."""
+        reserve_bytes = self._config.storage.reserve_bytes
+        if not self._config.downloads.enabled or free_bytes(self._media) >= reserve_bytes:
+            return ""
+        return f"less than {reserve_bytes / 1e9:,.1f} GB are free in {self._media}: paid results must find room"
 
     def _expects_media(self, model: str) -> bool:
         known = self._connection.description.models.get(model)

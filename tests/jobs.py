@@ -10,7 +10,8 @@ from engine.job.job import body_sha256
 from engine.job.records import JobError, StoredFile, encode_json
 from engine.job.states import State
 from engine.ledger.group_commit import InlineCommitter
-from engine.ledger.ledger import InputRow, Ledger, OutputMark, SpoolMark
+from engine.ledger.intake import InputRow, SpoolMark
+from engine.ledger.ledger import Ledger, OutputMark
 from engine.ledger.schema import open_for_writing
 from engine.provider.protocol import Metrics
 

@@ -75,9 +75,8 @@ async def _plan(source: InputSource, config: RunConfig, *, offline: bool, check_
 async def _balance_usd(config: RunConfig) -> float | None:
     """Ask for the balance: free of charge, and the one request that a plan makes. None without a key or an answer."""
     from engine.clock import SystemClock  # noqa: PLC0415
-    from engine.connection import describe  # noqa: PLC0415
+    from engine.connection import describe, key_for  # noqa: PLC0415
     from engine.errors import AccountError  # noqa: PLC0415
-    from engine.provider.api_key import find_api_key  # noqa: PLC0415
     from engine.provider.http import HttpProvider  # noqa: PLC0415
 
     description = describe(config)
@@ -85,7 +84,7 @@ async def _balance_usd(config: RunConfig) -> float | None:
     if not base_url:
         return None
     try:
-        key = find_api_key(config.provider.api_key_env or description.api_key_env, config.provider.api_key_file)
+        key = key_for(config, description)
     except AccountError as error:
         say(f"the balance was not asked for: {error}")
         return None

@@ -135,7 +135,8 @@ def retry(
 
     if not (all_failed or kinds or ids or unknown):
         raise UsageError("nothing says which jobs to try again", hint="add --all-failed, --error KIND or --id ID")
-    chosen = Selection(ids, kinds, unknown=unknown, pay_again=pay_again)
+    failed = all_failed or bool(kinds) or (bool(ids) and not unknown)
+    chosen = Selection(failed, kinds, ids, unknown=unknown, pay_again=pay_again)
     config = _config_of_run(run_dir, config_path, overrides)
     return _conduct(run_dir, config, source=None, accept_appended=False, reopen=chosen, **options)
 

@@ -40,7 +40,8 @@ class FileSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.name = str(path.absolute())
+        # A name need not be UTF-8, but what the ledger remembers of it has to be.
+        self.name = str(path.absolute()).encode(errors="backslashreplace").decode()
 
     async def blocks(self) -> AsyncIterator[bytes]:
         """Yield the file's content.

@@ -20,17 +20,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which jobs are meant; a job must pass every test that is set.
+    """Which jobs are meant.
 
     Attributes:
-        ids: only these; empty for any.
+        failed: failed jobs, as far as ``kinds`` and ``ids`` allow.
         kinds: only jobs that failed of one of these kinds; empty for any.
-        unknown: also jobs whose submission has an unknown outcome, at the risk of paying twice.
+        ids: only jobs with one of these ids; empty for any.
+        unknown: jobs whose submission has an unknown outcome, as far as ``ids`` allow; they may be paid for twice.
         pay_again: also jobs that were paid for and have no files to ask for.
     """
 
-    ids: tuple[str, ...] = ()
+    failed: bool = True
     kinds: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
     unknown: bool = False
     pay_again: bool = False
 
@@ -47,9 +49,9 @@ class Reopened:
 def reopen(db: sqlite3.Connection, chosen: Selection) -> Reopened:
     """Reopen the chosen jobs, and with each its copies, in the present transaction."""
     submit = download = left = 0
-    for job, attempts, error, media in db.execute(_FAILED).fetchall():
+    for job, attempts, error, media in db.execute(_FAILED).fetchall() if chosen.failed else ():
         cause = decode_json(error)
-        if not _is_chosen(db, job, cause["kind"], chosen):
+        if (chosen.kinds and cause["kind"] not in chosen.kinds) or not _is_named(db, job, chosen.ids):
             continue
         if cause["paid"] and media is not None and decode_json(media)["urls"]:
             move(db, job, State.READY, seq=None, status=None, error=None)
@@ -64,7 +66,7 @@ def reopen(db: sqlite3.Connection, chosen: Selection) -> Reopened:
             move(db, copy, State.PENDING, seq=None, status=None, error=None)
     if chosen.unknown:
         for job, attempts in db.execute("SELECT job, attempts FROM job WHERE state = 'unknown'").fetchall():
-            if _is_chosen(db, job, "unknown_outcome", chosen):
+            if _is_named(db, job, chosen.ids):
                 move(db, job, State.PENDING, attempts_before=attempts)
                 submit += 1
     _close_gaps(db)
@@ -82,13 +84,12 @@ _FAILED_COPIES = (
 )
 
 
-def _is_chosen(db: sqlite3.Connection, job: int, kind: str, chosen: Selection) -> bool:
-    if chosen.kinds and kind not in chosen.kinds:
-        return False
-    if not chosen.ids:
+def _is_named(db: sqlite3.Connection, job: int, ids: tuple[str, ...]) -> bool:
+    """Whether a job, or a copy of it, has one of the ids; no ids name every job."""
+    if not ids:
         return True
     family = db.execute("SELECT id FROM input WHERE job = ? OR original = ?", (job, job)).fetchall()
-    return any(id_ in chosen.ids for (id_,) in family)
+    return any(id_ in ids for (id_,) in family)
 
 
 def _close_gaps(db: sqlite3.Connection) -> None:

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _COLUMNS = (
-    "SELECT job.job, line, id, job.status, model, metadata, job.attempts, job.seq, job.error, request_id, submitted_utc,"
-    " completed_utc, stored_utc, cost_usd, queue_s, inference_s, lag_s, output, original"
-    " FROM job JOIN input USING (job) LEFT JOIN attempt ON attempt.job = coalesce(original, job.job) AND attempt.attempt ="
+    "SELECT job.job, line, id, job.status, model, metadata, job.attempts, job.seq, job.error, request_id,"
+    " submitted_utc, completed_utc, stored_utc, cost_usd, queue_s, inference_s, lag_s, output, original"
+    " FROM job JOIN input USING (job)"
+    " LEFT JOIN attempt ON attempt.job = coalesce(original, job.job) AND attempt.attempt ="
     " (SELECT paid.attempts FROM job AS paid WHERE paid.job = coalesce(original, job.job))"
 )
 

@@ -114,11 +114,12 @@ class ResultWriter:
     async def rebuild(self) -> None:
         """Write the whole output anew from the ledger, and put it in place of what is there at once."""
         with replacement(self._path) as file:
-            lines, tail = 0, b""
-            while results := await self._ledger.read(_written_from(lines)):
+            lines, next_seq, tail = 0, 0, b""
+            while results := await self._ledger.read(_written_from(next_seq)):
                 tail = b"".join(encode_line(result) for result in results)
                 await asyncio.to_thread(file.write, tail)
                 lines += len(results)
+                next_seq = results[-1].seq + 1
             size_bytes = file.tell()
         self._mark = OutputMark(self._mark.path, size_bytes, lines, len(tail), _digest(tail))
         await self._ledger.written((), self._mark)

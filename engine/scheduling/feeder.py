@@ -33,7 +33,7 @@ class Feeder:
 
     Args:
         start: submits one job when its turn has come.
-        recovering: words for what has to come before any new submission; empty once it is done.
+        comes_first: words for what has to come before any new submission; empty if nothing has.
         elsewhere: how many more jobs may be in flight at the provider without our knowing their id.
         max_in_flight: jobs submitted and not yet at rest, at most.
     """
@@ -48,7 +48,7 @@ class Feeder:
         canary: Canary,
         credit: Credit,
         start: Callable[[Flight, int], Coroutine[None, None, None]],
-        recovering: Callable[[], str],
+        comes_first: Callable[[], str],
         elsewhere: Callable[[], int],
         max_in_flight: int,
     ) -> None:
@@ -59,7 +59,7 @@ class Feeder:
         self._canary = canary
         self._credit = credit
         self._start = start
-        self._recovering = recovering
+        self._comes_first = comes_first
         self._elsewhere = elsewhere
         self._max_in_flight = max_in_flight
         self._waiting: deque[Flight] = deque()
@@ -109,12 +109,12 @@ class Feeder:
         if self._in_flight.falls_behind():
             age_min = self._in_flight.oldest_age_s / 60
             return f"the oldest request is {age_min:.0f} min old and its record expires: harvest first"
-        return self._recovering() or self._credit.reason or self.refusal
+        return self._comes_first() or self._credit.reason or self.refusal
 
     # --- offering ---------------------------------------------------------------------------------
 
     def _has_room(self) -> bool:
-        if self._closed or self._recovering() or self._credit.reason or self._in_flight.falls_behind():
+        if self._closed or self._comes_first() or self._credit.reason or self._in_flight.falls_behind():
             return False
         under_way = len(self._in_flight) + len(self._offered)
         if self._credit.probing and under_way:

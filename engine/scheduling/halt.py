@@ -41,9 +41,10 @@ class CanaryReport:
     def sentence(self) -> str:
         """Say what the first jobs showed, per job."""
         n = max(1, self.succeeded)
+        measured = f"${self.cost_usd / n:,.3f}, {self.duration_s / n:,.0f} s and {self.media_bytes / n / 1e6:,.1f} MB"
         return (
-            f"canary: {self.succeeded} of {self.succeeded + self.failed} first jobs succeeded, each ${self.cost_usd / n:,.3f}, "
-            f"{self.duration_s / n:,.0f} s and {self.media_bytes / n / 1e6:,.1f} MB on average; the rest is released"
+            f"canary: {self.succeeded} of {self.succeeded + self.failed} first jobs succeeded, "
+            f"each {measured} on average; the rest is released"
         )
 
 

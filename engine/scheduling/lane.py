@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -56,18 +57,28 @@ class Lane:
 
     Args:
         name: for task names and messages.
-        per_minute: the budget; the pace never exceeds it.
+        per_minute: the budget; the pace never exceeds it unless it is to be discovered.
         concurrency: how many requests may be under way at once.
         adaptive: whether 429s lower the pace.
+        discover: whether the pace may grow above the budget until a 429 says that it is too fast.
     """
 
     def __init__(
-        self, name: str, *, per_minute: float, concurrency: int, adaptive: bool, clock: Clock, rng: random.Random
+        self,
+        name: str,
+        *,
+        per_minute: float,
+        concurrency: int,
+        adaptive: bool,
+        clock: Clock,
+        rng: random.Random,
+        discover: bool = False,
     ) -> None:
         self.name = name
         self.per_minute_max = per_minute
         self.throttles = 0
         self._adaptive = adaptive
+        self._ceiling = math.inf if discover else per_minute
         self._clock = clock
         self._rng = rng
         self._failures_in_a_row = 0
@@ -140,7 +151,7 @@ class Lane:
     def accepted(self) -> None:
         """Take note of a request that was answered and not throttled: a reduced pace grows back."""
         self._failures_in_a_row = 0
-        self.per_minute = min(self.per_minute_max, self.per_minute + self.per_minute_max * GROWTH_PER_REQUEST)
+        self.per_minute = min(self._ceiling, self.per_minute + self.per_minute_max * GROWTH_PER_REQUEST)
 
     async def run(self, tasks: asyncio.TaskGroup) -> None:
         """Start the best offer at each turn, until cancelled."""

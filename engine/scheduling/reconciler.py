@@ -9,10 +9,11 @@ submitted again on a guess, unless the user asked for it. Knows nothing of HTTP,
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from engine.job.records import JobError
+from engine.provider.history import HistoryRow
 from engine.provider.protocol import Unavailable
 from engine.scheduling.reconciliation import AFTER_INTENT_S, BEFORE_INTENT_S, assign, shows_later
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from engine.clock import Clock
     from engine.job.flight import Flight
     from engine.ledger.ledger import Ledger
-    from engine.provider.history import History, HistoryRow
+    from engine.provider.history import History
 
     Policy = Literal["hold", "resubmit", "fail"]
 
@@ -51,14 +52,22 @@ class Case:
     absent: bool = False
 
 
-@dataclass(slots=True)
+class SubmitOnceMore(Protocol):
+    """Takes a job back for another submission; ``proven`` says that the lost one was never accepted."""
+
+    def __call__(self, flight: Flight, *, proven: bool) -> None:
+        """Take the job back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
-    """What the reconciler tells the scheduler: one of these is called for each case that is settled."""
+    """What the reconciler tells the scheduler: who was found, is submitted again, failed; and that it looked."""
 
     adopted: Callable[[Flight], None]
-    again: Callable[[Flight], None]
+    again: SubmitOnceMore
     failed: Callable[[Flight], None]
-    changed: Callable[[], None] = field(default=lambda: None)
+    changed: Callable[[], None]
 
 
 class Reconciler:
@@ -195,12 +204,15 @@ class Reconciler:
     async def _look_by_id(self, case: Case) -> None:
         """Look up a request whose id is known, but whose status the provider no longer tells."""
         row = None if self._history is None else await self._history.row(case.flight.request_id)
-        if row is None or isinstance(row, Unavailable):
-            self._log.info("not_in_history", id=case.flight.id, request_id=case.flight.request_id)
-            self._looked(case, answered=row is None)
+        if isinstance(row, HistoryRow) and row.state != "running":
+            # The scheduler asks about it in the ordinary way; a record that is gone leads back to this row.
+            await self._adopt(case, row)
             return
-        # The scheduler asks about it in the ordinary way; a record that is gone leads back to this row.
-        await self._adopt(case, row)
+        self._log.info("not_settled", id=case.flight.id, request_id=case.flight.request_id)
+        if self._policy == "fail" and self._grace_is_over(case):
+            await self._give_up(case)
+        else:  # it was accepted, so it is never submitted again
+            self._looked(case, answered=not isinstance(row, Unavailable))
 
     async def _look_by_body(self, group: list[Case]) -> None:
         """Look for submissions whose id was never learned, in the window around their intents."""
@@ -278,7 +290,7 @@ class Reconciler:
         self._log.warning("submitted_again", id=flight.id, reason=why)
         flight.error, flight.request_id = None, ""
         del self._cases[flight.job]  # only now: until it is somewhere else, it keeps the run from ending
-        self._findings.again(flight)
+        self._findings.again(flight, proven=case.absent)
 
     async def _give_up(self, case: Case) -> None:
         message = "the provider may have accepted it and may charge for it; recovery.on_unknown is fail"

@@ -60,6 +60,7 @@ LIKELY_SHARE = 0.9
 POSSIBLE_SHARE = 0.02
 FORBIDDEN_IN_A_ROW_MAX = 5
 INTERNAL_ERRORS_MAX = 5
+TICK_S = 1.0
 LAST_REPLIES_S = 1.0
 """What a hard stop grants to submissions under way: each reply that still comes is one outcome less unknown."""
 
@@ -95,6 +96,7 @@ class Scheduler:
         ask_credits: reads the account's balance in US dollars.
         polling_for: the polling policy of a model.
         record_life_s: how long the provider keeps a request's record, from its submission.
+        low_disk: words for a disk without room for further results; empty while there is.
         wait_for_credit: whether an empty account is waited for even when nothing is in flight.
         on_decided: called whenever an outcome was decided and its line is owed.
         announce: tells the person something worth a line.
@@ -115,6 +117,7 @@ class Scheduler:
         tally: Tally,
         log: FilteringBoundLogger,
         record_life_s: float,
+        low_disk: Callable[[], str],
         wait_for_credit: bool,
         on_decided: Callable[[], None],
         announce: Callable[[str], None],
@@ -138,6 +141,9 @@ class Scheduler:
         self._order = itertools.count()
         self._forbidden_in_a_row = 0
         self._internal_errors = 0
+        self._taken_up = False
+        self._low_disk = low_disk
+        self._disk_reason = ""
         self._finished = asyncio.Event()
         self.stop: Stop | None = None
         self._credit = Credit(
@@ -145,7 +151,7 @@ class Scheduler:
             clock=clock,
             price_usd=lambda: rules.spend.price_usd(config.provider.model or ""),
             may_wait=lambda: wait_for_credit or len(self._in_flight) > 0,
-            on_open=lambda: self._feeder.wake(),
+            on_open=lambda: self._feeder.wake(),  # noqa: PLW0108 (the feeder is made below)
             on_broke=self.request_stop,
         )
         self._reconciler = Reconciler(
@@ -156,7 +162,7 @@ class Scheduler:
             attempts_max=config.retry.attempts_max,
             clock=clock,
             log=log,
-            findings=Findings(self._adopted, self._found_absent, self._given_up, self._look_for_end),
+            findings=Findings(self._adopted, self._submit_once_more, self._given_up, self._look_for_end),
         )
         self._feeder = Feeder(
             ledger,
@@ -166,7 +172,7 @@ class Scheduler:
             canary=rules.canary,
             credit=self._credit,
             start=self._submit,
-            recovering=self._recovering,
+            comes_first=self._comes_first,
             elsewhere=self._elsewhere,
             max_in_flight=config.limits.max_in_flight,
         )
@@ -269,7 +275,15 @@ class Scheduler:
         for flight in await self._ledger.under_way(State.SUBMITTED):
             self._board_submitted(flight)
         self._reconciler.take_up(await self._ledger.unknowns())
+        self._taken_up = True
+        self._tick()
+
+    def _tick(self) -> None:
+        """Look again every second: time itself opens and closes gates (a record ages, a lost submission has ended)."""
+        self._disk_reason = self._low_disk()
         self._feeder.wake()
+        self._look_for_end()
+        self._agenda.at(self._clock.now() + TICK_S, self._tick)
 
     def _board_submitted(self, flight: Flight) -> None:
         """Take up a request that the provider has; one that may be finished is asked about before anything new."""
@@ -282,13 +296,13 @@ class Scheduler:
         else:
             self._plan_poll(flight)
 
-    def _recovering(self) -> str:
-        """Say what of an earlier process has to be seen to before anything new is submitted."""
+    def _comes_first(self) -> str:
+        """Say what has to be seen to before anything new is submitted; empty if nothing."""
         if self._to_ask_first:
             return f"{len(self._to_ask_first)} requests of an earlier process are asked about first"
         if not self._reconciler.first_pass_done:
             return f"{len(self._reconciler)} unknown outcomes of an earlier process are looked up first"
-        return ""
+        return self._disk_reason
 
     def _asked(self, flight: Flight) -> None:
         if flight.job in self._to_ask_first:
@@ -348,7 +362,7 @@ class Scheduler:
     def _return(self, flight: Flight, delay_s: float) -> None:
         """Put a job that the provider certainly does not have back among those that wait, for after ``delay_s``."""
         self._in_flight.leave(flight)
-        self._rules.spend.give_back(flight.job, counted=True)
+        self._rules.spend.give_back(flight.job, accepted=False)
         self._tally.pending += 1
         self._returning += 1
         self._agenda.at(self._clock.now() + delay_s, partial(self._returned, flight))
@@ -378,9 +392,12 @@ class Scheduler:
         self._tally.unknown -= 1
         self._board_submitted(flight)
 
-    def _found_absent(self, flight: Flight) -> None:
+    def _submit_once_more(self, flight: Flight, *, proven: bool) -> None:
         self._tally.unknown -= 1
-        self._rules.spend.give_back(flight.job, counted=True)
+        if proven:
+            self._rules.spend.give_back(flight.job, accepted=False)
+        else:
+            self._rules.spend.write_off(flight.job)
         self._tally.pending += 1
         self._feeder.take_back(flight)
 
@@ -608,7 +625,7 @@ class Scheduler:
 
     def _look_for_end(self) -> None:
         """Finish when nothing moves and nothing more can come."""
-        if self._finished.is_set() or not self._all_landed():
+        if not self._taken_up or self._finished.is_set() or not self._all_landed():
             return
         if self.stop is not None:
             self._finished.set()

@@ -44,7 +44,7 @@ class Spend:
         self._highest_usd: dict[str, float] = {}
         self._reserved: dict[int, float] = {}
         self._reserved_usd = 0.0
-        self._jobs = 0
+        self._submitted: set[int] = set()
 
     def __repr__(self) -> str:
         return f"<Spend: ${self.spent_usd:.2f} spent, ${self.reserved_usd:.2f} reserved, of {self.cost_usd_max}>"
@@ -60,7 +60,7 @@ class Spend:
 
     def refusal(self, model: str) -> str:
         """Say why one more job of the model may not be submitted now; empty if it may."""
-        if self.jobs_max is not None and self._jobs >= self.jobs_max:
+        if self.jobs_max is not None and len(self._submitted) >= self.jobs_max:
             return f"{self.jobs_max} jobs were submitted, as many as this command may"
         if self.cost_usd_max is None:
             return ""
@@ -86,12 +86,18 @@ class Spend:
         price_usd = self.price_usd(model) or 0.0
         self._reserved_usd += price_usd - self._reserved.get(job, 0.0)
         self._reserved[job] = price_usd
-        self._jobs += counted
+        if counted and self.jobs_max is not None:
+            self._submitted.add(job)
 
-    def give_back(self, job: int, *, counted: bool = False) -> None:
-        """Release a reservation: the job was not charged; ``counted`` if it was never accepted at all."""
+    def give_back(self, job: int, *, accepted: bool = True) -> None:
+        """Release a reservation: the job was not charged, or not even ``accepted``."""
         self._reserved_usd -= self._reserved.pop(job, 0.0)
-        self._jobs -= counted
+        if not accepted:
+            self._submitted.discard(job)
+
+    def write_off(self, job: int) -> None:
+        """Keep a reservation for good: the job is submitted once more although it may have been charged."""
+        self._reserved.pop(job, None)
 
     def settle(self, job: int, model: str, cost_usd: float | None) -> None:
         """Replace a reservation by what was charged; a charge that nobody names stays reserved at its price."""

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from engine.ledger.input_source import InputSource
-    from engine.ledger.ledger import Ledger, Spooled
+    from engine.ledger.intake import Spooled
+    from engine.ledger.ledger import Ledger
 
 CATALOGUE = {"strict": Model("strict", {"image_url": Parameter("image_url", "uri", required=True)})}
 
@@ -52,7 +53,13 @@ def reader_of(
 ) -> JobReader:
     heard = [] if heard is None else heard
     return JobReader(
-        ledger, source, catalogue=CATALOGUE, default_model=MODEL, accept_appended=append, on_spooled=heard.append
+        ledger,
+        source,
+        catalogue=CATALOGUE,
+        default_model=MODEL,
+        accept_appended=append,
+        dedupe=False,
+        on_spooled=heard.append,
     )
 
 

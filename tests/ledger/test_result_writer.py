@@ -264,6 +264,15 @@ async def test_a_rebuild_of_many_batches_equals_what_was_written(
     assert path.read_bytes() == content
 
 
+async def test_a_rebuild_steps_over_places_that_nobody_has(ledger: Ledger, path: Path) -> None:
+    await add_jobs(ledger, 3)
+    await decided(ledger, 0, 2)
+    await ledger.reserve_seq([(2, 7)])
+    await write(ledger, path)
+    await write(ledger, path, rebuild=True)
+    assert sorted(written(path)) == [("job-0", 1), ("job-2", 7)]
+
+
 # --- order ----------------------------------------------------------------------------------------
 
 

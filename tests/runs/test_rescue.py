@@ -13,6 +13,7 @@ from tests.runs.conftest import accounts_add_up, paid, provider, run, write_jobs
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from engine.run import Run
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.sockets
 
 
-def stop_after_submissions(count: int, manner: Manner = Manner.NOW) -> object:
+def stop_after_submissions(count: int, manner: Manner = Manner.NOW) -> Callable[[Run], None]:
     """Return a watcher that stops the run hard once ``count`` jobs were accepted."""
     import asyncio  # noqa: PLC0415
 

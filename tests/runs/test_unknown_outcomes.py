@@ -63,9 +63,7 @@ async def test_without_a_later_submission_there_is_no_proof_and_the_run_says_so(
 
 async def test_a_history_that_is_down_leaves_it_unknown_and_the_others_go_on(jobs: Path) -> None:
     write_jobs(jobs, 8)
-    knobs = first_submission_only("reply_lost_after")
-    async with provider(**knobs) as simulator:
-        simulator.change({"faults.history_error": 1.0, "fault_details.only_bodies_with": ""})
+    async with provider(faults={"reply_lost_after": 0.6, "history_error": 1.0}) as simulator:
         outcome = await run(simulator, jobs, "recovery.grace_s=0.3")
         assert outcome.survey.succeeded + outcome.survey.unknown == 8
         assert outcome.survey.unknown >= 1

@@ -21,7 +21,7 @@ from tests.fake_provider import FakeFetcher, FakeProvider
 from tests.jobs import add_jobs, open_inline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from engine.ledger.ledger import Ledger
@@ -96,6 +96,7 @@ class World:
             log=structlog.wrap_logger(None, processors=[_drop]),
             record_life_s=RECORD_LIFE_S,
             wait_for_credit=False,
+            low_disk=str,
             on_decided=self._note_decided,
             announce=Silence(),
         )
@@ -125,10 +126,14 @@ def _drop(_logger: Any, _method: str, _event: Any) -> Any:
 
 
 @pytest.fixture
-def build(tmp_path: Path, clock: VirtualClock, rng: random.Random) -> Callable[..., World]:
-    """Return a function that builds a world; it must be called on the running loop."""
+def build(tmp_path: Path, clock: VirtualClock, rng: random.Random) -> Iterator[Callable[..., World]]:
+    """Give a function that builds a world; it must be called on the running loop."""
+    worlds: list[World] = []
 
     def built(**settings: Any) -> World:
-        return World(tmp_path / "run.db", clock, rng, **settings)
+        worlds.append(World(tmp_path / f"run-{len(worlds)}.db", clock, rng, **settings))
+        return worlds[-1]
 
-    return built
+    yield built
+    for world in worlds:
+        world.ledger.close()

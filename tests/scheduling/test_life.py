@@ -111,7 +111,6 @@ def test_each_verdict_on_a_submission_leads_to_its_state_and_step(
         assert await state_of(world.ledger) == state
         (stored,) = await world.ledger.read(lambda db: db.execute("SELECT attempts FROM job").fetchone())
         assert stored == flight.attempts == attempts
-        world.ledger.close()
 
     check()
 
@@ -130,7 +129,6 @@ async def test_the_intent_is_durable_before_the_post(build: Callable[..., World]
     world.provider.submit = look  # type: ignore[method-assign]
     await world.life.submit(flight)
     assert seen == [State.SUBMITTING, [(1, None, 0)]]
-    world.ledger.close()
 
 
 @on_virtual_clock
@@ -139,7 +137,6 @@ async def test_exactly_the_params_are_submitted(build: Callable[..., World]) -> 
     flight = await flight_at(world, State.SUBMITTED)
     assert world.provider.accepted == {"p1": 1}
     assert flight.params == b""  # the provider has it; memory need not
-    world.ledger.close()
 
 
 @on_virtual_clock
@@ -149,7 +146,6 @@ async def test_a_job_that_may_not_be_submitted_is_not_even_offered_to_the_provid
     with pytest.raises(Exception, match="may not become submitting"):
         await world.life.submit(flight)
     assert world.provider.count("submit") == 1
-    world.ledger.close()
 
 
 @on_virtual_clock
@@ -160,7 +156,6 @@ async def test_the_last_attempt_that_fails_at_the_server_fails_the_job(build: Ca
     assert await world.life.submit(flight) == AtRest(succeeded=False)
     assert flight.error is not None
     assert (flight.error.kind, flight.error.retryable, flight.attempts) == ("server_error", True, 3)
-    world.ledger.close()
 
 
 @on_virtual_clock
@@ -173,7 +168,6 @@ async def test_any_number_of_unsent_and_throttled_tries_spends_no_attempt(build:
     assert isinstance(await world.life.submit(flight), Submitted)
     assert flight.attempts == 1
     assert await attempt_rows(world) == [(1, flight.request_id, 0)]
-    world.ledger.close()
 
 
 @on_virtual_clock
@@ -187,7 +181,6 @@ async def test_a_request_id_that_another_job_owns_holds_the_second(build: Callab
     assert [await state_of(world.ledger, job) for job in (0, 1)] == [State.SUBMITTED, State.HELD]
     assert second.error is not None
     assert (second.error.kind, second.error.paid) == ("request_id_taken", True)
-    world.ledger.close()
 
 
 @on_virtual_clock
@@ -199,7 +192,6 @@ async def test_without_the_servers_word_the_wait_is_drawn_within_its_bounds(buil
         step = await world.life.submit(flight)
         assert isinstance(step, SlowDown)
         assert 1.0 <= step.wait_s <= 60.0
-    world.ledger.close()
 
 
 # --- poll -----------------------------------------------------------------------------------------
@@ -232,7 +224,6 @@ def test_each_verdict_on_a_poll_leads_to_its_state_and_step(
         assert await state_of(world.ledger) == state
         if isinstance(found, StopRun):
             assert found.stop.manner is Manner.DOWNLOADS
-        world.ledger.close()
 
     check()
 
@@ -246,7 +237,6 @@ async def test_a_failed_generation_is_retryable_and_not_paid(build: Callable[...
     assert flight.error == JobError(
         kind="generation_failed", message="face not found", http_status=422, retryable=True, paid=False
     )
-    world.ledger.close()
 
 
 @on_virtual_clock
@@ -262,7 +252,6 @@ async def test_a_duration_is_the_providers_or_half_of_the_last_gap(build: Callab
     step = await world.life.poll(flight)
     assert isinstance(step, Finished)
     assert step.duration_s == pytest.approx(650, abs=1)
-    world.ledger.close()
 
 
 @on_virtual_clock
@@ -274,7 +263,6 @@ async def test_an_outage_of_days_gives_no_request_up(build: Callable[..., World]
         world.provider.poll_script.append(Unavailable("refused", reached=False))
         assert isinstance(await world.life.poll(flight), Unreachable)
     assert await state_of(world.ledger) == State.SUBMITTED
-    world.ledger.close()
 
 
 class OneRow:
@@ -315,7 +303,6 @@ def test_an_old_request_that_is_not_found_ends_only_on_the_historys_word(
         world.provider.poll_script.append(NotFound("gone"))
         assert isinstance(await world.life.poll(flight), step)
         assert await state_of(world.ledger) == state
-        world.ledger.close()
 
     check()
 
@@ -332,7 +319,6 @@ async def test_a_request_past_its_deadline_is_unknown_with_its_id_and_never_subm
     assert isinstance(await world.life.poll(flight), SetAside)
     assert await attempt_rows(world) == [(1, flight.request_id, 1)]
     assert await world.ledger.pending_after(-1, 9) == []
-    world.ledger.close()
 
 
 # --- fetch ----------------------------------------------------------------------------------------
@@ -365,7 +351,6 @@ def test_each_verdict_on_a_fetch_leads_to_its_state_and_step(
         world.provider.fetch_script.append(verdict)
         assert isinstance(await world.life.fetch(flight), step)
         assert await state_of(world.ledger) == state
-        world.ledger.close()
 
     check()
 
@@ -380,7 +365,6 @@ async def test_a_result_without_media_fails_as_paid_and_keeps_the_body(build: Ca
     assert (flight.error.kind, flight.error.paid) == ("no_media", True)
     kept = await world.ledger.read(lambda db: db.execute("SELECT output, cost_usd FROM attempt").fetchone())
     assert kept == (b'{"status":"COMPLETED"}', 4.5)
-    world.ledger.close()
 
 
 @on_virtual_clock
@@ -395,7 +379,6 @@ async def test_a_result_that_is_never_served_is_unknown_after_ten_minutes(
     world.provider.fetch_script.append(NotReady("PROCESSING"))
     assert isinstance(await world.life.fetch(flight), SetAside)
     assert await state_of(world.ledger) == State.UNKNOWN
-    world.ledger.close()
 
 
 # --- download -------------------------------------------------------------------------------------
@@ -424,7 +407,6 @@ def test_each_failure_of_a_download_leads_to_its_state_and_step(
         assert await state_of(world.ledger) == state
         assert (flight.error.kind if flight.error else "") == kind
         assert flight.error is None or flight.error.paid
-        world.ledger.close()
 
     check()
 
@@ -437,7 +419,6 @@ async def test_a_download_is_stored_with_its_length_and_type_expected(build: Cal
     assert await state_of(world.ledger) == State.STORED
     (task,) = world.fetcher.tasks
     assert (task.url, task.bytes_expected, task.content_type) == (URL, 4, "video/mp4")
-    world.ledger.close()
 
 
 @on_virtual_clock
@@ -460,7 +441,6 @@ async def test_a_url_that_is_gone_is_asked_for_again_and_then_given_up_as_expire
             break
     assert flight.error is not None
     assert (flight.error.kind, flight.error.paid) == ("expired", True)
-    world.ledger.close()
 
 
 # --- defects --------------------------------------------------------------------------------------
@@ -477,4 +457,3 @@ async def test_a_job_whose_step_broke_is_held_and_one_that_was_decided_stays_dec
     await world.ledger.failed(0, 1, JobError(kind="rejected", message="x"))
     await world.life.hold(flight, "again")
     assert await state_of(world.ledger) == State.FAILED
-    world.ledger.close()

@@ -24,11 +24,11 @@ class Flight:
         attempts_before: those of them that a person's wish to try again has forgiven.
         params: the JSON of what is submitted; dropped once the provider is known to have it.
         request_id: the provider's name of the submission; empty before.
-        intent_utc: when the submission under way, or of unknown outcome, was intended.
-        submitted_utc: when the provider took it, seconds since the epoch.
-        completed_utc: when we learned that it was completed.
-        last_working_utc: when it was last seen still working; bounds the lag of ``completed_utc``.
-        due_at: when it is to be asked about next, monotonic seconds.
+        intent_utc, submitted_utc, completed_utc: when its submission was intended, was accepted, and when we learned
+            that it was completed; seconds since the epoch, for the ledger and the history.
+        intended_at, submitted_at, completed_at: the same moments by the monotonic clock, for ages and lags.
+        last_working_at: when it was last seen still working; bounds the lag of its completion.
+        refused_at: since when its result is refused although it is completed; 0 while it is not.
         polls: how often it was asked about.
         failures: how often in a row the present step brought no answer; drives the back-off.
         media: where its files are, once it is READY: ``{"urls", "bytes_expected", "content_type"}``.
@@ -46,13 +46,25 @@ class Flight:
     intent_utc: float = 0.0
     submitted_utc: float = 0.0
     completed_utc: float = 0.0
-    last_working_utc: float = 0.0
-    due_at: float = 0.0
+    intended_at: float = 0.0
+    submitted_at: float = 0.0
+    completed_at: float = 0.0
+    last_working_at: float = 0.0
+    refused_at: float = 0.0
     polls: int = 0
     failures: int = 0
     media: dict[str, Any] | None = None
     cost_usd: float | None = None
     error: JobError | None = None
+
+    def anchor(self, *, now: float, utc: float) -> None:
+        """Derive the monotonic moments of a flight that an earlier process began.
+
+        Only here is an age taken from two stored times; within a process no change of the clock can age a job.
+        """
+        self.intended_at = now - max(0.0, utc - (self.intent_utc or utc))
+        self.submitted_at = now - max(0.0, utc - (self.submitted_utc or utc))
+        self.completed_at = now - max(0.0, utc - (self.completed_utc or utc))
 
     def has_attempt_left(self, attempts_max: int) -> bool:
         """Whether it may be submitted once more after the attempts spent so far."""

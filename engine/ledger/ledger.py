@@ -132,9 +132,12 @@ class Ledger:
         """
 
         def change(db: sqlite3.Connection) -> None:
-            owner = db.execute("SELECT job FROM attempt WHERE request_id = ?", (request_id,)).fetchone()
+            owner = db.execute("SELECT job, attempt FROM attempt WHERE request_id = ?", (request_id,)).fetchone()
             if owner is not None and owner[0] != job:
                 raise RefusedChange(f"request id {request_id} already belongs to job number {owner[0]}")
+            if owner is not None and owner[1] != attempt:
+                # The provider recognised the job and named it as before; the name follows the newer attempt.
+                db.execute("UPDATE attempt SET request_id = NULL WHERE job = ? AND attempt = ?", owner)
             move(db, job, State.SUBMITTED, attempts=attempt)
             db.execute(
                 "UPDATE attempt SET request_id = ?, submitted_utc = ?, error = NULL WHERE job = ? AND attempt = ?",
@@ -288,8 +291,13 @@ class Ledger:
             for job, attempt in unanswered:
                 move(db, job, State.UNKNOWN, attempts=attempt, error=None)
                 set_attempt_error(db, job, attempt, error)
-            for job, request_id, media in db.execute(_HELD).fetchall():
-                after = State.PENDING if request_id is None else State.SUBMITTED if media is None else State.READY
+            for job, request_id, media, lost in db.execute(_HELD).fetchall():
+                if lost:
+                    after = State.UNKNOWN
+                elif request_id is None:
+                    after = State.PENDING
+                else:
+                    after = State.SUBMITTED if media is None else State.READY
                 move(db, job, after, error=None)
             return len(unanswered)
 
@@ -380,8 +388,12 @@ _UNANSWERED = (
     " WHERE state IN ('submitting', 'held') AND attempt.attempt = job.attempts + 1"
 )
 _HELD = (
-    "SELECT job, request_id, media FROM job LEFT JOIN attempt USING (job)"
-    " WHERE state = 'held' AND (attempt.attempt IS NULL OR attempt.attempt = job.attempts)"
+    # An attempt that a person's wish to try again has forgiven says nothing about the job any more.
+    "SELECT job.job, request_id, media, coalesce(attempt.error ->> 'kind' = 'unknown_outcome', 0)"
+    " FROM job LEFT JOIN attempt ON attempt.job = job.job"
+    " AND attempt.attempt = job.attempts AND job.attempts > job.attempts_before"
+    " WHERE state = 'held' AND NOT EXISTS"
+    " (SELECT 1 FROM attempt AS unanswered WHERE unanswered.job = job.job AND unanswered.attempt > job.attempts)"
 )
 _RESERVED = (
     "SELECT job, model FROM job JOIN input USING (job) JOIN attempt USING (job)"

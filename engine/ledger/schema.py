@@ -21,6 +21,8 @@ APPLICATION_ID = 0x4D42454E
 """``MBEN`` in ASCII, in the database's header: tells a ledger from any other SQLite file."""
 
 SCHEMA_VERSION = 1
+HEADER_BYTES = 100
+"""A SQLite database begins with a header of this length (https://sqlite.org/fileformat.html)."""
 
 _TABLES = """
 CREATE TABLE meta (
@@ -99,6 +101,7 @@ def open_for_writing(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connec
     Raises:
         LedgerError: the file is not a ledger, is damaged, or was written by a newer version.
     """
+    _check_whole(path)
     try:
         # SQLite gives its -wal and -shm files the mode of the database, so making it private is enough.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE_MODE))
@@ -121,6 +124,16 @@ def open_for_writing(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connec
         db.close()
         raise
     return db
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a file that SQLite would take for a new database although something was, or is, in it."""
+    size_bytes = path.stat().st_size if path.exists() else 0
+    log = path.with_name(path.name + "-wal")
+    if 0 < size_bytes < HEADER_BYTES:
+        raise _damaged(path, f"it is cut off after {size_bytes} bytes")
+    if size_bytes == 0 and log.exists() and log.stat().st_size:
+        raise _damaged(path, "it is empty, but its write-ahead log is not")
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:

@@ -99,9 +99,9 @@ class Feeder:
         self.wake()
 
     @property
-    def idle(self) -> bool:
-        """Whether no job is at hand or offered."""
-        return not self._waiting and not self._offered
+    def offered(self) -> int:
+        """How many jobs wait for their turn in the lane; their price is reserved."""
+        return len(self._offered)
 
     @property
     def reason(self) -> str:

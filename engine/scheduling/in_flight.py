@@ -1,11 +1,14 @@
 """Who is in flight: submitted and not yet at rest.
 
-Keeps two views of the same flights, both in the order of their submission: all of them, which the cap
-counts, and those whose result is not recorded yet, whose records expire at the provider.
+Keeps two views of the same flights: all of them, which the cap counts, and those whose result is not recorded
+yet, whose records expire at the provider. The latter are in the order of their submission, so that the oldest
+is at hand; the few that were adopted late, and so are older than their place would say, are kept apart.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,24 +33,27 @@ class InFlight:
         self._record_life_s = record_life_s
         self._all: dict[int, Flight] = {}
         self._unresolved: dict[int, Flight] = {}
+        self._adopted: dict[int, Flight] = {}
+        self._newest_at = -math.inf
         self.peak = 0
 
     def __len__(self) -> int:
         return len(self._all)
 
     def __repr__(self) -> str:
-        return f"<InFlight: {len(self._all)}, {len(self._unresolved)} of them unresolved, peak {self.peak}>"
+        unresolved = len(self._unresolved) + len(self._adopted)
+        return f"<InFlight: {len(self._all)}, {unresolved} of them unresolved, peak {self.peak}>"
 
     @property
     def unresolved(self) -> Iterator[Flight]:
-        """Flights whose result is not recorded yet, oldest submission first."""
-        return iter(self._unresolved.values())
+        """Flights whose result is not recorded yet."""
+        return itertools.chain(self._adopted.values(), self._unresolved.values())
 
     @property
     def oldest_age_s(self) -> float:
         """Age of the oldest request whose result is not recorded yet, in seconds; 0 if there is none."""
-        now = self._clock.utc()
-        return max(0.0, now - min((flight.submitted_utc for flight in self._unresolved.values()), default=now))
+        now = self._clock.now()
+        return max(0.0, now - min((flight.submitted_at for flight in self.unresolved), default=now))
 
     def board(self, flight: Flight) -> None:
         """Take a flight up: its submission is about to be made, or was made by an earlier process."""
@@ -56,16 +62,21 @@ class InFlight:
 
     def accepted(self, flight: Flight) -> None:
         """Take note that the provider has it: the life of its record has begun."""
-        self._unresolved[flight.job] = flight
+        if flight.submitted_at >= self._newest_at:
+            self._newest_at = flight.submitted_at
+            self._unresolved[flight.job] = flight
+        else:
+            self._adopted[flight.job] = flight
 
     def recorded(self, flight: Flight) -> None:
         """Take note that its result is in the ledger: its record may expire."""
         self._unresolved.pop(flight.job, None)
+        self._adopted.pop(flight.job, None)
 
     def leave(self, flight: Flight) -> None:
         """Take a flight down: it is at rest, set aside, or was never accepted."""
         self._all.pop(flight.job, None)
-        self._unresolved.pop(flight.job, None)
+        self.recorded(flight)
 
     def falls_behind(self) -> bool:
         """Whether harvesting must come before new work.
@@ -73,10 +84,17 @@ class InFlight:
         So it is once a request has used up half the life of its record and was not asked about for long. A
         request that is stuck at the provider is asked about in time, and holds nobody up.
         """
-        now = self._clock.utc()
+        now = self._clock.now()
+        if any(self._is_neglected(flight, now) for flight in self._adopted.values()):
+            return True
         for flight in self._unresolved.values():
-            if now - flight.submitted_utc <= self._record_life_s / 2:
+            if now - flight.submitted_at <= self._record_life_s / 2:
                 return False
-            if now - max(flight.last_working_utc, flight.submitted_utc) > self._record_life_s * NEGLECT_SHARE:
+            if self._is_neglected(flight, now):
                 return True
         return False
+
+    def _is_neglected(self, flight: Flight, now: float) -> bool:
+        asked_at = max(flight.last_working_at, flight.submitted_at)
+        half_gone = now - flight.submitted_at > self._record_life_s / 2
+        return half_gone and now - asked_at > self._record_life_s * NEGLECT_SHARE

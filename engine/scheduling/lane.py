@@ -132,9 +132,14 @@ class Lane:
         return f"the provider is out of reach ({self._outage})" if self._failures_in_a_row else ""
 
     def unreachable(self, reason: str) -> None:
-        """Take note of a request that never arrived or was never answered: hold back, longer each time in a row."""
-        self._failures_in_a_row += 1
+        """Take note of a request that never arrived or was never answered: hold back, longer each time in a row.
+
+        Requests that were under way together fail together; they count once.
+        """
         self._outage = reason
+        if self._failures_in_a_row and self.open_in_s > 0:
+            return
+        self._failures_in_a_row += 1
         self.hold_until(
             self._clock.now()
             + backoff_s(self._failures_in_a_row, first_s=OUTAGE_FIRST_S, max_s=OUTAGE_MAX_S, rng=self._rng)

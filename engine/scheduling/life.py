@@ -135,7 +135,7 @@ class Life:
     async def submit(self, flight: Flight) -> SubmitStep:
         """Submit once: intent on disk, POST, outcome on disk."""
         attempt = flight.attempts + 1
-        flight.intent_utc = self._clock.utc()
+        flight.intent_utc, flight.intended_at = self._clock.utc(), self._clock.now()
         await self._ledger.intend(flight.job, attempt, utc=flight.intent_utc)
         verdict = await self._provider.submit(flight.model, decode_json(flight.params))
         match verdict:
@@ -177,7 +177,7 @@ class Life:
             flight.error = error
             return SetAside()
         flight.request_id = request_id
-        flight.submitted_utc = now
+        flight.submitted_utc, flight.submitted_at = now, self._clock.now()
         flight.params = b""
         flight.failures = 0
         return Submitted()
@@ -195,14 +195,14 @@ class Life:
 
     async def poll(self, flight: Flight) -> PollStep:
         """Ask once whether the request is finished; the history is asked once the record must have expired."""
-        if self._clock.utc() - flight.submitted_utc > self._record_life_s:
+        if self._age_s(flight) > self._record_life_s:
             return await self._ask_history(flight, "its record has expired")
         verdict = await self._provider.poll(flight.request_id)
         flight.polls += 1
         match verdict:
             case Working():
                 flight.failures = 0
-                flight.last_working_utc = self._clock.utc()
+                flight.last_working_at = self._clock.now()
                 return await self._unless_overdue(flight, StillWorking())
             case Completed(metrics):
                 flight.failures = 0
@@ -225,17 +225,18 @@ class Life:
                 assert_never(verdict)
 
     def _finish(self, flight: Flight, metrics: Metrics) -> Finished:
-        now = self._clock.utc()
-        flight.completed_utc = now
+        """Note the completion; a duration that the provider claims cannot be longer than the job's age."""
+        flight.completed_utc, flight.completed_at = self._clock.utc(), self._clock.now()
+        age_s = flight.completed_at - flight.submitted_at
         if metrics.inference_s is not None:
-            duration_s = metrics.inference_s + (metrics.queue_s or 0.0)
+            duration_s = min(age_s, metrics.inference_s + (metrics.queue_s or 0.0))
         else:
-            duration_s = (now + (flight.last_working_utc or flight.submitted_utc)) / 2 - flight.submitted_utc
+            duration_s = (age_s + max(flight.last_working_at - flight.submitted_at, 0.0)) / 2
         return Finished(duration_s if duration_s > 0 else None)
 
     async def _not_found(self, flight: Flight, message: str) -> PollStep:
         """Wait for a record that may only be late; otherwise the history knows what became of the request."""
-        young = self._clock.utc() - flight.submitted_utc < YOUNG_S
+        young = self._age_s(flight) < YOUNG_S
         if young and flight.failures < YOUNG_404_MAX:
             return AskAgain(self._retry_in_s(flight))
         return await self._ask_history(flight, message)
@@ -245,23 +246,23 @@ class Life:
         row = None if self._history is None else await self._history.row(flight.request_id)
         if isinstance(row, HistoryRow):
             match row.state:
-                case "completed":
+                case "completed" if row.urls or not self._expects_media(flight.model):
                     return await self._rescue(flight, row)
                 case "failed":
                     return await self._fail(flight, flight.attempts, _generation_failed(row.error, None))
-                case "running":
+                case "completed" | "running":  # a row lags; completed without a URL, it is not whole yet
                     return await self._unless_overdue(flight, AskAgain(self._history_again_s))
         return await self._set_unknown(flight, f"the provider no longer knows the request ({message})", 404)
 
     async def _rescue(self, flight: Flight, row: HistoryRow) -> Fetched | AtRest:
         """Take the result from the history: its record is gone, its files live longer."""
-        flight.completed_utc = self._clock.utc()
+        flight.completed_utc, flight.completed_at = self._clock.utc(), self._clock.now()
         metrics = Metrics(cost_usd=row.cost_usd, inference_s=row.inference_s)
         return await self._record(flight, Result(row.raw, row.urls, None, None, metrics), lag_s=None)
 
     async def _unless_overdue(self, flight: Flight, step: PollStep) -> PollStep:
         """Give a request up as unknown once it is older than any job may take; never submit it again by itself."""
-        if self._clock.utc() - flight.submitted_utc < self._job_deadline_s:
+        if self._age_s(flight) < self._job_deadline_s:
             return step
         return await self._set_unknown(flight, f"no end after {self._job_deadline_s:.0f} s")
 
@@ -276,7 +277,8 @@ class Life:
             case Failed(message, http_status):
                 return await self._fail(flight, flight.attempts, _generation_failed(message, http_status))
             case NotReady(reason) | NotFound(reason) | Unavailable(reason, True):
-                if self._clock.utc() - flight.completed_utc < NOT_READY_S_MAX:
+                flight.refused_at = flight.refused_at or self._clock.now()
+                if self._clock.now() - flight.refused_at < NOT_READY_S_MAX:
                     return AskAgain(self._retry_in_s(flight))
                 return await self._set_unknown(flight, f"completed, but its result is not served: {reason}")
             case Unavailable(reason):
@@ -307,9 +309,9 @@ class Life:
     def _lag_s(self, flight: Flight, metrics: Metrics) -> float:
         """Return how long after its completion we learned of it: by the provider's figures, else half the last gap."""
         if metrics.inference_s is not None and metrics.queue_s is not None:
-            lag_s = flight.completed_utc - flight.submitted_utc - metrics.inference_s - metrics.queue_s
+            lag_s = flight.completed_at - flight.submitted_at - metrics.inference_s - metrics.queue_s
         else:
-            lag_s = (flight.completed_utc - (flight.last_working_utc or flight.submitted_utc)) / 2
+            lag_s = (flight.completed_at - max(flight.last_working_at, flight.submitted_at)) / 2
         return round(max(0.0, lag_s), 3)
 
     # --- download ---------------------------------------------------------------------------------
@@ -370,6 +372,9 @@ class Life:
         assert flight.media is not None
         flight.media = {**flight.media, "urls": list(urls)}
         await self._ledger.relocated(flight.job, flight.attempts, flight.media)
+
+    def _age_s(self, flight: Flight) -> float:
+        return self._clock.now() - flight.submitted_at
 
     # --- what several steps do --------------------------------------------------------------------
 

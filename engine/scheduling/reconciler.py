@@ -261,6 +261,7 @@ class Reconciler:
         submitted_utc = row.created_utc or flight.intent_utc
         await self._ledger.accepted(flight.job, flight.attempts, row.request_id, utc=submitted_utc)
         flight.request_id, flight.submitted_utc = row.request_id, submitted_utc
+        flight.submitted_at = flight.intended_at
         flight.error, flight.failures = None, 0
         del self._cases[flight.job]
         self._log.info("adopted", id=flight.id, request_id=row.request_id)
@@ -306,7 +307,7 @@ class Reconciler:
     # --- when to look -----------------------------------------------------------------------------
 
     def _age_s(self, case: Case) -> float:
-        return max(0.0, self._clock.utc() - case.flight.intent_utc)
+        return self._clock.now() - case.flight.intended_at
 
     def _grace_is_over(self, case: Case) -> bool:
         return self._age_s(case) >= self._grace_s

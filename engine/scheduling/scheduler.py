@@ -268,13 +268,19 @@ class Scheduler:
         """Take up what an earlier process left: finished generations, then running ones, then unknown ones."""
         for job, model in await self._ledger.reserved():
             self._rules.spend.reserve(job, model, counted=False)
+        now, utc = self._clock.now(), self._clock.utc()
         for flight in await self._ledger.under_way(State.READY):
+            flight.anchor(now=now, utc=utc)
             self._in_flight.board(flight)
             self._tally.downloading += 1
             self._queue_download(flight)
         for flight in await self._ledger.under_way(State.SUBMITTED):
+            flight.anchor(now=now, utc=utc)
             self._board_submitted(flight)
-        self._reconciler.take_up(await self._ledger.unknowns())
+        unknowns = await self._ledger.unknowns()
+        for flight in unknowns:
+            flight.anchor(now=now, utc=utc)
+        self._reconciler.take_up(unknowns)
         self._taken_up = True
         self._tick()
 
@@ -408,7 +414,7 @@ class Scheduler:
     # --- polling ----------------------------------------------------------------------------------
 
     def _age_s(self, flight: Flight) -> float:
-        return max(0.0, self._clock.utc() - flight.submitted_utc)
+        return self._clock.now() - flight.submitted_at
 
     def _plan_poll(self, flight: Flight) -> None:
         age_s = self._age_s(flight)
@@ -470,7 +476,7 @@ class Scheduler:
 
     def _offer_fetch(self, flight: Flight) -> None:
         # The oldest submission goes first: its record is the next to expire.
-        self._reads.offer(Urgency.RESULT, partial(self._fetch, flight), value=-flight.submitted_utc)
+        self._reads.offer(Urgency.RESULT, partial(self._fetch, flight), value=-flight.submitted_at)
 
     async def _fetch(self, flight: Flight, epoch: int) -> None:
         step = await self._guarded(flight, self._life.fetch(flight))
@@ -522,7 +528,7 @@ class Scheduler:
     # --- downloading ------------------------------------------------------------------------------
 
     def _queue_download(self, flight: Flight) -> None:
-        self._downloads.put_nowait((flight.submitted_utc, next(self._order), flight))
+        self._downloads.put_nowait((flight.submitted_at, next(self._order), flight))
 
     async def _download_loop(self) -> None:
         while True:
@@ -573,7 +579,7 @@ class Scheduler:
         ended = canary.decided(
             flight.error,
             cost_usd=flight.cost_usd or 0.0,
-            duration_s=max(0.0, flight.completed_utc - flight.submitted_utc),
+            duration_s=max(0.0, flight.completed_at - flight.submitted_at),
             media_bytes=step.stored_bytes,
         )
         stop = self._rules.halt.decided(flight.error)
@@ -629,7 +635,7 @@ class Scheduler:
             return
         if self.stop is not None:
             self._finished.set()
-        elif self._feeder.refusal and self._tally.pending:
+        elif self._feeder.refusal and self._tally.pending and not self._feeder.offered:
             self.request_stop(self._rules.spend.stop(self._feeder.refusal))
         elif self._tally.input_complete and self._tally.pending == 0 and not self._returning:
             self._settle_unknowns()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -208,13 +209,11 @@ def judge(run_dir: Path, source: Path, paid: dict[str, Any], verdict: Verdict) -
 
 
 def _file_is_right(run_dir: Path, file: dict[str, Any]) -> bool:
-    import hashlib  # noqa: PLC0415 (only here)
-
     path = run_dir / file["path"]
     if not path.is_file():
         return False
     content = path.read_bytes()
-    return len(content) == file["bytes"] and hashlib.sha256(content).hexdigest() == file["sha256"]
+    return bool(len(content) == file["bytes"] and hashlib.sha256(content).hexdigest() == file["sha256"])
 
 
 def main() -> None:

@@ -282,7 +282,6 @@ async def test_recovery_leaves_everything_else_where_it_is(ledger: Ledger) -> No
     assert [await state_of(ledger, job) for job in range(len(untouched))] == list(untouched)
 
 
-@pytest.mark.xfail(strict=True, reason="recover() takes it for a job that was never sent, and submits it again")
 async def test_an_unknown_outcome_that_was_held_is_still_unknown_after_a_restart(ledger: Ledger) -> None:
     await add_jobs(ledger, 1)
     await ledger.intend(0, 1, utc=UTC)
@@ -292,7 +291,6 @@ async def test_an_unknown_outcome_that_was_held_is_still_unknown_after_a_restart
     assert await state_of(ledger) == State.UNKNOWN
 
 
-@pytest.mark.xfail(strict=True, reason="the second attempt runs into the unique index, which ends the whole ledger")
 async def test_a_provider_that_names_a_second_attempt_like_the_first_breaks_nothing(ledger: Ledger) -> None:
     await add_jobs(ledger, 1)
     await bring_to(ledger, State.SUBMITTED, request_id="r")

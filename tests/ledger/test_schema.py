@@ -144,7 +144,6 @@ def test_an_empty_file_is_what_a_crash_at_creation_leaves_and_is_created_again(d
     assert read_facts(db_path) == {}
 
 
-@pytest.mark.xfail(strict=True, reason="SQLite takes a file shorter than its header for an empty database")
 def test_a_few_bytes_of_something_else_are_refused_and_untouched(db_path: Path) -> None:
     db_path.write_bytes(b"x")
     with pytest.raises(LedgerError):
@@ -152,7 +151,6 @@ def test_a_few_bytes_of_something_else_are_refused_and_untouched(db_path: Path) 
     assert db_path.read_bytes() == b"x"
 
 
-@pytest.mark.xfail(strict=True, reason="SQLite deletes the -wal of a database without a page")
 def test_an_emptied_ledger_whose_wal_still_holds_the_run_is_refused_and_untouched(db_path: Path) -> None:
     wal = db_path.with_name("run.db-wal")
     db = open_for_writing(db_path)

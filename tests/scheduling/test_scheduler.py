@@ -439,7 +439,6 @@ async def test_killed_again_and_again_every_job_is_paid_once(build: Callable[...
     assert await state_of(world.ledger) == State.STORED
 
 
-@pytest.mark.xfail(strict=True, reason="nobody wakes the feeder once the reconciler has had its first look")
 @on_virtual_clock
 async def test_an_unknown_outcome_of_an_earlier_process_does_not_keep_the_rest_from_being_submitted(
     build: Callable[..., World],
@@ -452,15 +451,7 @@ async def test_an_unknown_outcome_of_an_earlier_process_does_not_keep_the_rest_f
     assert await places(world) == {"succeeded": 4, "unknown": 1}
 
 
-@pytest.mark.parametrize(
-    "jump_s",
-    [
-        pytest.param(
-            2 * 86_400.0, marks=pytest.mark.xfail(strict=True, reason="the age of a request is told by the wall clock")
-        ),
-        -2 * 86_400.0,
-    ],
-)
+@pytest.mark.parametrize("jump_s", [2 * 86_400.0, -2 * 86_400.0])
 def test_a_clock_that_is_set_two_days_off_fails_no_job_and_loses_none(
     build: Callable[..., World], clock: VirtualClock, jump_s: float
 ) -> None:

@@ -104,7 +104,7 @@ class HttpHistory:
 
     async def rows(self, model: str, *, since_utc: float, until_utc: float) -> list[HistoryRow] | Unavailable:
         """List a window; see ``History.rows``."""
-        query = _Query(model, _day(since_utc - DAY_S), _day(until_utc + DAY_S))
+        query = _Query(model, _day(since_utc - DAY_S), _day(until_utc + DAY_S), {})
         beginning = await self._page(query, 1)
         if isinstance(beginning, Unavailable):
             return beginning
@@ -149,6 +149,8 @@ class HttpHistory:
 
     async def _page(self, query: _Query, page: int) -> list[HistoryRow] | Unavailable:
         """Return the rows of one page, not merged; only a page without rows is the end, however long pages are."""
+        if page in query.pages:
+            return query.pages[page]
         url = self._url.with_query(
             page=page,
             per_page=ROWS_PER_PAGE,
@@ -159,7 +161,10 @@ class HttpHistory:
             sort_order="asc",
         )
         value = _usable(await self._ask(url))
-        return value if isinstance(value, Unavailable) else rows_of(value)
+        if isinstance(value, Unavailable):
+            return value
+        query.pages[page] = rows_of(value)
+        return query.pages[page]
 
     async def _ask(self, url: URL) -> Reply | NoReply:
         await self._limiter.acquire()
@@ -168,9 +173,12 @@ class HttpHistory:
 
 @dataclass(frozen=True, slots=True)
 class _Query:
+    """What is listed, and the pages of it that were read already: each costs a second."""
+
     model: str
     from_date: str
     to_date: str
+    pages: dict[int, list[HistoryRow]]
 
 
 def rows_of(value: Any) -> list[HistoryRow]:

@@ -222,6 +222,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pause", type=float, nargs=2, default=(0.4, 1.5), metavar=("MIN_S", "MAX_S"))
     parser.add_argument("--copies", type=int, default=1)
     parser.add_argument("--scenario", default="calm")
     parser.add_argument("--scenario-set", action="append", default=[])
@@ -240,6 +241,7 @@ def main() -> None:
             scenario_settings=options.scenario_set,
             settings=options.settings,
             copies=options.copies,
+            pause_s=tuple(options.pause),
         )
     print(json.dumps({**asdict(verdict), "clean": verdict.is_clean}, indent=1))
     sys.exit(0 if verdict.is_clean else 1)

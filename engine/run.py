@@ -35,10 +35,11 @@ from engine.provider.history import HttpHistory
 from engine.provider.http import HttpProvider
 from engine.run_log import RunLog
 from engine.scheduling.halt import Canary, HaltRules
+from engine.scheduling.landing import Rules
 from engine.scheduling.lane import PACE_MARGIN, Lane
 from engine.scheduling.life import Life
 from engine.scheduling.polling import FixedPolling, LearnedPolling
-from engine.scheduling.scheduler import Lanes, Rules, Scheduler
+from engine.scheduling.scheduler import Lanes, Scheduler
 from engine.scheduling.spend import Spend
 from engine.scheduling.stop import Manner, Stop
 from engine.scheduling.tally import Tally

@@ -1,0 +1,282 @@
+"""Bring every accepted request home: ask about it in time, fetch its result at once, download its files.
+
+The agenda remembers when each request is due, the lane paces what is asked, a few workers download; no request
+has a task of its own while it waits. Knows nothing of submitting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias, assert_never
+
+from engine.scheduling.lane import Urgency
+from engine.scheduling.steps import (
+    AskAgain,
+    AtRest,
+    Fetched,
+    Finished,
+    SetAside,
+    SlowDown,
+    StillWorking,
+    StopRun,
+    Unreachable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from structlog.typing import FilteringBoundLogger
+
+    from engine.clock import Clock
+    from engine.job.flight import Flight
+    from engine.scheduling.agenda import Agenda
+    from engine.scheduling.guard import Guard
+    from engine.scheduling.in_flight import InFlight
+    from engine.scheduling.landing import Landing
+    from engine.scheduling.lane import Lane
+    from engine.scheduling.life import Life
+    from engine.scheduling.polling import PollingPolicy
+    from engine.scheduling.steps import DownloadStep, FetchStep, PollStep
+    from engine.scheduling.stop import Stop
+    from engine.scheduling.tally import Tally
+
+LIKELY_SHARE = 0.9
+POSSIBLE_SHARE = 0.02
+
+NoAnswer: TypeAlias = AskAgain | SlowDown | Unreachable | StopRun
+"""What a reading request may come to besides an answer about its request."""
+
+
+class Harvest:
+    """Works on every request that the provider has.
+
+    Args:
+        polling_for: the polling policy of a model.
+        on_stop: called with a reason to stop the run.
+        on_change: called after every step: there may be nothing left to do.
+    """
+
+    def __init__(
+        self,
+        life: Life,
+        guard: Guard,
+        lane: Lane,
+        in_flight: InFlight,
+        landing: Landing,
+        *,
+        agenda: Agenda,
+        clock: Clock,
+        tally: Tally,
+        log: FilteringBoundLogger,
+        polling_for: Callable[[str], PollingPolicy],
+        on_stop: Callable[[Stop], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._life = life
+        self._guard = guard
+        self._lane = lane
+        self._in_flight = in_flight
+        self._landing = landing
+        self._agenda = agenda
+        self._clock = clock
+        self._tally = tally
+        self._log = log
+        self._polling_for = polling_for
+        self._on_stop = on_stop
+        self._on_change = on_change
+        self._ask_first: set[int] = set()
+        self._downloads: asyncio.PriorityQueue[tuple[float, int, Flight]] = asyncio.PriorityQueue()
+        self._order = itertools.count()
+
+    # --- from outside -----------------------------------------------------------------------------
+
+    def follow(self, flight: Flight) -> None:
+        """Follow a request that was accepted just now."""
+        self._in_flight.accepted(flight)
+        self._tally.generating += 1
+        self._plan_poll(flight)
+
+    def take_up(self, flight: Flight) -> None:
+        """Follow a request of an earlier process, or one found in the history; if it may be done, ask at once."""
+        self._in_flight.board(flight)
+        self._in_flight.accepted(flight)
+        self._tally.generating += 1
+        if self._polling_for(flight.model).share_done(self._age_s(flight)) >= POSSIBLE_SHARE:
+            self._ask_first.add(flight.job)
+            self._agenda.at(self._clock.now(), partial(self._offer_poll, flight))
+        else:
+            self._plan_poll(flight)
+
+    def take_up_result(self, flight: Flight) -> None:
+        """Download what an earlier process had recorded."""
+        self._in_flight.board(flight)
+        self._tally.downloading += 1
+        self._queue_download(flight)
+
+    async def download_loop(self) -> None:
+        """Download one result after the other, oldest submission first, until cancelled."""
+        while True:
+            *_, flight = await self._downloads.get()
+            step = await self._guard.make(flight, self._life.download(flight))
+            self._after_download(flight, step)
+            self._on_change()
+
+    @property
+    def to_ask_first(self) -> int:
+        """How many requests of an earlier process may be done and were not asked about yet."""
+        return len(self._ask_first)
+
+    @property
+    def left_s(self) -> float | None:
+        """How long what is generating may still take, in seconds; None if nobody knows."""
+        left = [
+            typical_s - self._age_s(flight)
+            for flight in self._in_flight.unresolved
+            if (typical_s := self._polling_for(flight.model).typical_s) is not None
+        ]
+        return max(0.0, *left) if left else None
+
+    # --- polling ----------------------------------------------------------------------------------
+
+    def _age_s(self, flight: Flight) -> float:
+        return self._clock.now() - flight.submitted_at
+
+    def _plan_poll(self, flight: Flight) -> None:
+        age_s = self._age_s(flight)
+        wait_s = self._polling_for(flight.model).next_age_s(age_s) - age_s
+        self._agenda.at(self._clock.now() + wait_s, partial(self._offer_poll, flight))
+
+    def _offer_poll(self, flight: Flight) -> None:
+        share = self._polling_for(flight.model).share_done(self._age_s(flight))
+        urgency = Urgency.LIKELY_DONE if share >= LIKELY_SHARE else Urgency.DUE
+        self._lane.offer(urgency, partial(self._poll, flight), value=share)
+
+    async def _poll(self, flight: Flight, epoch: int) -> None:
+        self._tally.polls += 1
+        step = await self._guard.make(flight, self._life.poll(flight))
+        self._after_poll(flight, epoch, step)
+        self._on_change()
+
+    def _after_poll(self, flight: Flight, epoch: int, step: PollStep) -> None:
+        match step:
+            case StillWorking():
+                self._answered(flight)
+                self._plan_poll(flight)
+            case Finished(duration_s):
+                self._lane.accepted()
+                if duration_s is not None:
+                    self._polling_for(flight.model).observe(duration_s)
+                self._tally.generating -= 1
+                self._tally.fetching += 1
+                self._offer_fetch(flight)
+            case Fetched(cost_usd, lag_s):
+                self._tally.generating -= 1
+                self._recorded(flight, cost_usd, lag_s)
+            case AtRest():
+                self._answered(flight)
+                self._tally.generating -= 1
+                self._landing.rest(flight, step)
+            case SetAside():
+                self._ask_first.discard(flight.job)
+                self._tally.generating -= 1
+                self._landing.set_aside(flight)
+            case _:
+                self._ask_again(flight, epoch, step, partial(self._offer_poll, flight))
+
+    # --- fetching ---------------------------------------------------------------------------------
+
+    def _offer_fetch(self, flight: Flight) -> None:
+        # The oldest submission goes first: its record is the next to expire.
+        self._lane.offer(Urgency.RESULT, partial(self._fetch, flight), value=-flight.submitted_at)
+
+    async def _fetch(self, flight: Flight, epoch: int) -> None:
+        step = await self._guard.make(flight, self._life.fetch(flight))
+        self._after_fetch(flight, epoch, step)
+        self._on_change()
+
+    def _after_fetch(self, flight: Flight, epoch: int, step: FetchStep) -> None:
+        match step:
+            case Fetched(cost_usd, lag_s):
+                self._tally.fetching -= 1
+                self._recorded(flight, cost_usd, lag_s)
+            case AtRest():
+                self._answered(flight)
+                self._tally.fetching -= 1
+                self._landing.settle(flight, flight.cost_usd)
+                self._landing.rest(flight, step)
+            case SetAside():
+                self._ask_first.discard(flight.job)
+                self._tally.fetching -= 1
+                self._landing.set_aside(flight)
+            case _:
+                self._ask_again(flight, epoch, step, partial(self._offer_fetch, flight))
+
+    def _recorded(self, flight: Flight, cost_usd: float | None, lag_s: float | None) -> None:
+        """Go on with a result that is in the ledger: its record may expire now."""
+        self._answered(flight)
+        self._in_flight.recorded(flight)
+        self._tally.downloading += 1
+        if lag_s is not None:
+            self._tally.lag_sum_s += lag_s
+            self._tally.lag_jobs += 1
+        self._landing.settle(flight, cost_usd)
+        self._queue_download(flight)
+
+    # --- downloading ------------------------------------------------------------------------------
+
+    def _queue_download(self, flight: Flight) -> None:
+        self._downloads.put_nowait((flight.submitted_at, next(self._order), flight))
+
+    def _after_download(self, flight: Flight, step: DownloadStep) -> None:
+        match step:
+            case AtRest():
+                self._tally.downloading -= 1
+                self._tally.downloaded_bytes += step.stored_bytes
+                self._landing.rest(flight, step)
+            case AskAgain(delay_s):
+                self._agenda.at(self._clock.now() + delay_s, partial(self._queue_download, flight))
+            case SetAside():
+                self._tally.downloading -= 1
+                self._landing.set_aside(flight)
+            case StopRun(stop):
+                # Its URL is recorded; the next process downloads it first.
+                self._tally.downloading -= 1
+                self._in_flight.leave(flight)
+                self._on_stop(stop)
+            case _:
+                assert_never(step)
+
+    # --- what polls and fetches share -------------------------------------------------------------
+
+    def _answered(self, flight: Flight) -> None:
+        self._lane.accepted()
+        self._ask_first.discard(flight.job)
+
+    def _ask_again(self, flight: Flight, epoch: int, step: NoAnswer, again: Callable[[], None]) -> None:
+        """Ask the same question again when that makes sense; no attempt of the job is touched."""
+        match step:
+            case AskAgain(delay_s):
+                self._answered(flight)
+                self._agenda.at(self._clock.now() + delay_s, again)
+            case SlowDown(wait_s):
+                self._tally.throttles += 1
+                self._lane.throttled(epoch, wait_s)
+                self._log.info(
+                    "throttled",
+                    lane=self._lane.name,
+                    wait_s=round(wait_s, 3),
+                    per_minute=round(self._lane.per_minute, 2),
+                )
+                again()
+            case Unreachable(reason):
+                self._lane.unreachable(reason)
+                self._log.warning(
+                    "unreachable", lane=self._lane.name, reason=reason, wait_s=round(self._lane.open_in_s, 3)
+                )
+                again()
+            case StopRun(stop):
+                self._on_stop(stop)
+            case _:
+                assert_never(step)

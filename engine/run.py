@@ -240,7 +240,6 @@ class Run:
             config=orjson.dumps(self._config.to_mapping()).decode(),
             input_name=self.input_name,
             model=model,
-            price_usd=self._listed_price_usd(model or ""),
         )
 
     async def _build_scheduler(self) -> Scheduler:

@@ -65,7 +65,7 @@ async def bring_to(ledger: Ledger, state: State, *, job: int = 0, request_id: st
         case State.PENDING:
             return
         case State.SUBMITTING:
-            await ledger.intend(job, 1, utc=UTC)
+            await ledger.intend(job, 1, utc=UTC, price_usd=4.475)
         case State.UNKNOWN:
             await bring_to(ledger, State.SUBMITTING, job=job)
             await ledger.unknown(job, 1, UNKNOWN_OUTCOME)

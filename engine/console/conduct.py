@@ -125,9 +125,13 @@ def _accounts(run: Run) -> str:
     ]
     return (
         f"{found.lines} lines: {', '.join(filter(None, parts))}; "
-        f"${found.spent_usd:,.2f} spent, {found.media_bytes / 1e6:,.1f} MB in "
+        f"${found.spent_usd:,.2f} spent{_reserved_words(found.reserved_usd)}, {found.media_bytes / 1e6:,.1f} MB in "
         f"{harmless(str(run.directory.root))}"
     )
+
+
+def _reserved_words(reserved_usd: float) -> str:
+    return f" and ${reserved_usd:,.2f} reserved" if reserved_usd else ""
 
 
 def _what_is_left(run: Run) -> str:

@@ -32,6 +32,7 @@ class Flight:
         polls: how often it was asked about.
         failures: how often in a row the present step brought no answer; drives the back-off.
         media: where its files are, once it is READY: ``{"urls", "bytes_expected", "content_type"}``.
+        price_usd: what was reserved for it.
         cost_usd: what the provider charged, once it said.
         error: why it was set aside, if it was.
     """
@@ -54,6 +55,7 @@ class Flight:
     polls: int = 0
     failures: int = 0
     media: dict[str, Any] | None = None
+    price_usd: float | None = None
     cost_usd: float | None = None
     error: JobError | None = None
 

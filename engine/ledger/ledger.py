@@ -112,13 +112,14 @@ class Ledger:
 
     # --- the life of a job ------------------------------------------------------------------------
 
-    async def intend(self, job: int, attempt: int, *, utc: float) -> None:
-        """PENDING → SUBMITTING: from the moment this returns, the provider may be asked."""
+    async def intend(self, job: int, attempt: int, *, utc: float, price_usd: float | None = None) -> None:
+        """PENDING → SUBMITTING: from the moment this returns, the provider may be asked, and ``price_usd`` be due."""
 
         def change(db: sqlite3.Connection) -> None:
             move(db, job, State.SUBMITTING)
             db.execute(
-                "INSERT OR REPLACE INTO attempt (job, attempt, intent_utc) VALUES (?, ?, ?)", (job, attempt, utc)
+                "INSERT OR REPLACE INTO attempt (job, attempt, intent_utc, price_usd) VALUES (?, ?, ?, ?)",
+                (job, attempt, utc, price_usd),
             )
             note(db, {"last_intent_utc": utc})
 
@@ -358,9 +359,9 @@ class Ledger:
         )
         return None if found is None else float(found)
 
-    async def reserved(self) -> list[tuple[int, str]]:
-        """Return (job, model) of every job that may still be charged, or was charged nobody knows how much."""
-        found: list[tuple[int, str]] = await self.read(lambda db: db.execute(_RESERVED).fetchall())
+    async def reserved(self) -> list[tuple[int, str, float | None]]:
+        """Return (job, model, price) of every job that may still be charged, or was charged nobody knows how much."""
+        found: list[tuple[int, str, float | None]] = await self.read(lambda db: db.execute(_RESERVED).fetchall())
         return found
 
     async def waiting(self) -> int:
@@ -396,7 +397,7 @@ _HELD = (
     " (SELECT 1 FROM attempt AS unanswered WHERE unanswered.job = job.job AND unanswered.attempt > job.attempts)"
 )
 _RESERVED = (
-    "SELECT job, model FROM job JOIN input USING (job) JOIN attempt USING (job)"
+    "SELECT job, model, price_usd FROM job JOIN input USING (job) JOIN attempt USING (job)"
     " WHERE attempt.attempt = job.attempts AND cost_usd IS NULL"
     " AND (state IN ('submitted', 'ready', 'unknown', 'held') OR status = 'succeeded')"
 )

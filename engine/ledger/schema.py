@@ -62,6 +62,7 @@ CREATE TABLE attempt (
     job           INTEGER NOT NULL,
     attempt       INTEGER NOT NULL,
     intent_utc    REAL NOT NULL,
+    price_usd     REAL,
     request_id    TEXT,
     submitted_utc REAL,
     completed_utc REAL,

@@ -14,7 +14,6 @@ from engine.ledger.ledger import count_jobs
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,10 +40,12 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
         written: result lines in the output.
         submissions: submissions that the provider accepted.
         spent_usd: what the provider said it charged.
-        at_risk_usd: what the unknown outcomes may have cost, at the price known; None if no price is known.
+        reserved_usd: what the jobs in flight and the unknown outcomes may still cost, at the prices expected.
+        at_risk_usd: the part of it that belongs to unknown outcomes; None if a price is not known.
         media_bytes: size of all files.
         oldest_in_flight_utc: when the oldest request in flight was submitted, epoch seconds.
         begun_utc, ended_utc: when the run was created, and when the last process ended, epoch seconds.
+        model, input, output: the default model, where job lines came from, and where result lines go.
         causes: why jobs failed and lines are invalid, most frequent first.
     """
 
@@ -60,6 +61,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     written: int
     submissions: int
     spent_usd: float
+    reserved_usd: float
     at_risk_usd: float | None
     media_bytes: int
     oldest_in_flight_utc: float | None
@@ -75,6 +77,7 @@ def survey(db: sqlite3.Connection) -> Survey:
     """Read the whole survey; one pass over the small tables."""
     facts: dict[str, Any] = dict(db.execute("SELECT key, value FROM meta").fetchall())
     counts = count_jobs(db)
+    reserved_usd, at_risk_usd = _open_usd(db)
     submissions, spent_usd = db.execute("SELECT count(request_id), coalesce(sum(cost_usd), 0) FROM attempt").fetchone()
     (media_bytes,) = db.execute("SELECT coalesce(sum(bytes), 0) FROM file").fetchone()
     (oldest,) = db.execute(
@@ -94,7 +97,8 @@ def survey(db: sqlite3.Connection) -> Survey:
         written=int(facts.get("output_lines", 0)),
         submissions=submissions,
         spent_usd=round(spent_usd, 6),
-        at_risk_usd=_at_risk_usd(counts.get(State.UNKNOWN, 0), facts),
+        reserved_usd=reserved_usd,
+        at_risk_usd=at_risk_usd,
         media_bytes=media_bytes,
         oldest_in_flight_utc=oldest,
         begun_utc=facts.get("created_utc"),
@@ -106,9 +110,16 @@ def survey(db: sqlite3.Connection) -> Survey:
     )
 
 
-def _at_risk_usd(unknown: int, facts: Mapping[str, Any]) -> float | None:
-    price_usd = facts.get("price_usd")
-    return None if price_usd is None else round(unknown * float(price_usd), 6)
+def _open_usd(db: sqlite3.Connection) -> tuple[float, float | None]:
+    """Return what may still be charged in all, and what of it is at risk because the outcome is unknown."""
+    reserved, at_risk, unpriced = db.execute(
+        "SELECT coalesce(sum(price_usd), 0), sum(price_usd) FILTER (WHERE state = 'unknown'),"
+        " count(*) FILTER (WHERE state = 'unknown' AND price_usd IS NULL)"
+        " FROM job JOIN attempt USING (job)"
+        " WHERE attempt.attempt >= job.attempts AND cost_usd IS NULL AND attempt > attempts_before"
+        " AND state IN ('submitting', 'submitted', 'ready', 'unknown', 'held')"
+    ).fetchone()
+    return round(reserved, 6), None if unpriced else round(at_risk or 0.0, 6)
 
 
 def _causes(db: sqlite3.Connection) -> tuple[Cause, ...]:

@@ -136,7 +136,8 @@ class Feeder:
         return self._waiting.popleft() if self._waiting else None
 
     def _offer(self, flight: Flight) -> None:
-        self._spend.reserve(flight.job, flight.model)
+        flight.price_usd = self._spend.price_usd(flight.model)
+        self._spend.reserve(flight.job, flight.price_usd)
         self._offered[flight.job] = flight
         self._lane.offer(Urgency.SUBMIT, partial(self._take_off, flight))
 

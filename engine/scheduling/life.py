@@ -136,7 +136,7 @@ class Life:
         """Submit once: intent on disk, POST, outcome on disk."""
         attempt = flight.attempts + 1
         flight.intent_utc, flight.intended_at = self._clock.utc(), self._clock.now()
-        await self._ledger.intend(flight.job, attempt, utc=flight.intent_utc)
+        await self._ledger.intend(flight.job, attempt, utc=flight.intent_utc, price_usd=flight.price_usd)
         verdict = await self._provider.submit(flight.model, decode_json(flight.params))
         match verdict:
             case Accepted(request_id):

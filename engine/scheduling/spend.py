@@ -81,11 +81,10 @@ class Spend:
         hint = "raise budget.cost_usd_max or --max-jobs; then run the same command again"
         return Stop("budget", refusal, ExitCode.STOPPED, Manner.HARVEST, hint)
 
-    def reserve(self, job: int, model: str, *, counted: bool = True) -> None:
+    def reserve(self, job: int, price_usd: float | None, *, counted: bool = True) -> None:
         """Set the price of a job aside; ``counted`` says that this process submits it."""
-        price_usd = self.price_usd(model) or 0.0
-        self._reserved_usd += price_usd - self._reserved.get(job, 0.0)
-        self._reserved[job] = price_usd
+        self._reserved_usd += (price_usd or 0.0) - self._reserved.get(job, 0.0)
+        self._reserved[job] = price_usd or 0.0
         if counted and self.jobs_max is not None:
             self._submitted.add(job)
 

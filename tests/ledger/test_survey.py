@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from engine.job.states import State
 from engine.ledger.survey import survey
-from tests.jobs import UTC, add_jobs, bad_row, bring_to, read_to
+from tests.jobs import UNKNOWN_OUTCOME, UTC, add_jobs, bad_row, bring_to, read_to
 
 if TYPE_CHECKING:
     from engine.ledger.ledger import Ledger
@@ -37,13 +39,20 @@ async def test_every_line_is_counted_in_exactly_one_place(ledger: Ledger) -> Non
 
 
 async def test_money_is_what_was_charged_and_what_the_unknowns_may_cost(ledger: Ledger) -> None:
-    await add_jobs(ledger, 4)
-    for job, state in enumerate((State.READY, State.DONE, State.UNKNOWN, State.UNKNOWN)):
+    await add_jobs(ledger, 5)
+    for job, state in enumerate((State.READY, State.DONE, State.SUBMITTED, State.UNKNOWN, State.UNKNOWN)):
         await bring_to(ledger, state, job=job)
-    assert (await ledger.read(survey)).at_risk_usd is None
-    await ledger.note(price_usd=4.475)
     found = await ledger.read(survey)
-    assert (found.spent_usd, found.at_risk_usd, found.submissions) == (9.0, 8.95, 2)
+    assert (found.spent_usd, found.submissions) == (9.0, 3)
+    assert found.reserved_usd == pytest.approx(3 * 4.475)
+    assert found.at_risk_usd == 2 * 4.475
+
+
+async def test_money_at_risk_is_not_said_where_a_price_is_not_known(ledger: Ledger) -> None:
+    await add_jobs(ledger, 1)
+    await ledger.intend(0, 1, utc=UTC)
+    await ledger.unknown(0, 1, UNKNOWN_OUTCOME)
+    assert (await ledger.read(survey)).at_risk_usd is None
 
 
 async def test_the_oldest_request_in_flight_is_named(ledger: Ledger) -> None:

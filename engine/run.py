@@ -12,7 +12,7 @@ import asyncio
 import random
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import orjson
@@ -20,7 +20,7 @@ import orjson
 from engine import __version__
 from engine.clock import Clock, SystemClock
 from engine.connection import connect
-from engine.errors import EngineError, ExitCode, first_of
+from engine.errors import EngineError, ExitCode, UsageError, first_of
 from engine.ledger.durable import make_directory, replacement
 from engine.ledger.input_source import recorded_input
 from engine.ledger.job_reader import JobReader, spool_mark
@@ -29,18 +29,10 @@ from engine.ledger.reopening import Reopened
 from engine.ledger.result_writer import ResultWriter
 from engine.ledger.run_dir import RunDir, RunLock
 from engine.ledger.survey import survey
-from engine.media.downloader import Downloader
-from engine.media.part import free_bytes, sweep_parts
-from engine.provider.history import HttpHistory
-from engine.provider.http import HttpProvider
+from engine.media.part import sweep_parts
+from engine.parts import Parts
 from engine.run_log import RunLog
-from engine.scheduling.halt import Canary, HaltRules
-from engine.scheduling.landing import Rules
-from engine.scheduling.lane import PACE_MARGIN, Lane
-from engine.scheduling.life import Life
-from engine.scheduling.polling import FixedPolling, LearnedPolling
-from engine.scheduling.scheduler import Lanes, Scheduler
-from engine.scheduling.spend import Spend
+from engine.scheduling.scheduler import Scheduler
 from engine.scheduling.stop import Manner, Stop
 from engine.scheduling.tally import Tally
 from engine.summary import exit_code_of, summarise
@@ -56,12 +48,8 @@ if TYPE_CHECKING:
     from engine.ledger.intake import Spooled
     from engine.ledger.reopening import Selection
     from engine.ledger.survey import Survey
-    from engine.scheduling.polling import PollingPolicy
+    from engine.media.downloader import Downloader
 
-SUBMIT_CONCURRENCY = 64
-READ_CONCURRENCY = 64
-EXPECTED_DURATION_S = 60.0
-SPREAD_WITHOUT_KNOWLEDGE = 1.0
 STREAM_BROKEN = Stop(
     "broken_pipe",
     "nobody reads the result lines on stdout any more",
@@ -178,11 +166,13 @@ class Run:
         self._connection = await self._stack.enter_async_context(
             connect(self._config, journal=self.directory.simulator_journal)
         )
+        self._parts = Parts(self._config, self._connection, clock=self._clock, rng=self._rng)
         self._log = self._stack.enter_context(
             RunLog(self.directory.log, self._clock, level=self._request.log_level, secrets=(self._connection.api_key,))
         ).logger
         self._ledger = Ledger.open(self.directory.ledger)
         self._stack.callback(self._ledger.close)
+        await self._check_provider()
         recovered = await self._ledger.recover()
         if self._request.reopen is not None:
             self.reopened = await self._ledger.reopen(self._request.reopen)
@@ -191,6 +181,16 @@ class Run:
         await self._note_beginning()
         self._scheduler = await self._build_scheduler()
         self._log.info("opened", engine=__version__, unsettled=recovered, input=self.input_name)
+
+    async def _check_provider(self) -> None:
+        """Refuse to go on with another provider: it knows none of the requests that were paid for."""
+        name = self._connection.description.name
+        begun_with = (await self._ledger.facts()).get("provider", name)
+        if begun_with != name:
+            raise UsageError(
+                f"this run was begun with the provider {begun_with!r}; {name!r} knows nothing of its requests",
+                hint="give the same configuration again ('engine resume' remembers it), or another --run-dir",
+            )
 
     async def _open_reader(self) -> JobReader | None:
         facts = await self._ledger.facts()
@@ -240,155 +240,41 @@ class Run:
             config=orjson.dumps(self._config.to_mapping()).decode(),
             input_name=self.input_name,
             model=model,
+            provider=self._connection.description.name,
         )
 
     async def _build_scheduler(self) -> Scheduler:
-        config = self._config
-        provider = await self._open_provider()
-        history_url = self._connection.history_url
-        history = HttpHistory(provider.get, history_url=history_url) if history_url else None
-        record_life_s = self._connection.description.record_life_s
-        life = Life(
-            self._ledger,
-            provider,
-            await self._open_downloader() if config.downloads.enabled else None,
-            history,
-            clock=self._clock,
-            rng=self._rng,
-            expects_media=self._expects_media,
-            attempts_max=config.retry.attempts_max,
-            job_deadline_s=config.recovery.job_deadline_s,
-            record_life_s=record_life_s,
-            history_again_s=max(1.0, config.recovery.grace_s / 15),
-        )
-        found = await self.survey()
+        config, parts = self._config, self._parts
+        provider = await self._stack.enter_async_context(parts.provider())
+        history = parts.history(provider)
+        downloader = await self._open_downloader() if config.downloads.enabled else None
+        life = parts.life(self._ledger, provider, downloader, history)
+        facts, found = await self._ledger.facts(), await self.survey()
         self._fill_tally(found, await self._ledger.waiting())
         return Scheduler(
             self._ledger,
             life,
             config=config,
-            lanes=await self._build_lanes(),
-            rules=self._build_rules(found),
+            lanes=parts.lanes(last_intent_utc=facts.get("last_intent_utc")),
+            rules=parts.rules(found, jobs_max=self._request.jobs_max),
             history=history,
             ask_credits=provider.credits_usd,
-            polling_for=self._polling_for,
+            polling_for=parts.polling_for,
             clock=self._clock,
             tally=self.tally,
             log=self._log,
-            record_life_s=record_life_s,
-            low_disk=self._low_disk,
+            record_life_s=self._connection.description.record_life_s,
+            low_disk=partial(parts.low_disk, self._media),
             wait_for_credit=self._request.wait_for_credit,
             on_decided=self._writer.wake,
             announce=self._request.announce,
         )
 
-    def _build_rules(self, found: Survey) -> Rules:
-        config = self._config
-        return Rules(
-            Spend(
-                cost_usd_max=config.budget.cost_usd_max,
-                jobs_max=self._request.jobs_max,
-                listed_price_usd=self._listed_price_usd,
-                spent_usd=found.spent_usd,
-            ),
-            Canary(jobs=config.canary.jobs, decided=found.succeeded + found.failed),
-            HaltRules(config.halt.failed_share, config.halt.after_jobs, config.halt.same_failures),
-        )
-
-    def _listed_price_usd(self, model: str) -> float | None:
-        if self._config.budget.price_usd is not None:
-            return self._config.budget.price_usd
-        known = self._connection.description.models.get(model or self._connection.default_model or "")
-        return known.price_usd if known else None
-
-    async def _build_lanes(self) -> Lanes:
-        limits = self._config.limits
-        submits = Lane(
-            "submit",
-            per_minute=limits.submits_per_minute,
-            concurrency=SUBMIT_CONCURRENCY,
-            adaptive=limits.adaptive is not False,
-            discover=limits.adaptive == "discover",
-            clock=self._clock,
-            rng=self._rng,
-        )
-        last_intent_utc = (await self._ledger.facts()).get("last_intent_utc")
-        if last_intent_utc is not None:
-            # The pace holds across restarts: the last submission of the process before us counts.
-            since_s = self._clock.utc() - last_intent_utc
-            spacing_s = 60 / (limits.submits_per_minute * PACE_MARGIN)
-            submits.hold_until(self._clock.now() + min(max(spacing_s - since_s, 0.0), spacing_s))
-        if limits.shared:
-            return Lanes(submits, submits)
-        reads = Lane(
-            "read",
-            per_minute=limits.polls_per_minute,
-            concurrency=READ_CONCURRENCY,
-            adaptive=limits.adaptive is not False,
-            discover=limits.adaptive == "discover",
-            clock=self._clock,
-            rng=self._rng,
-        )
-        return Lanes(submits, reads)
-
-    async def _open_provider(self) -> HttpProvider:
-        settings = self._config.provider
-        return await self._stack.enter_async_context(
-            HttpProvider(
-                base_url=self._connection.base_url,
-                api_key=self._connection.api_key,
-                clock=self._clock,
-                connect_timeout_s=settings.connect_timeout_s,
-                submit_timeout_s=settings.submit_timeout_s,
-                request_timeout_s=settings.request_timeout_s,
-                reply_bytes_max=settings.reply_bytes_max,
-            )
-        )
-
     async def _open_downloader(self) -> Downloader:
         await asyncio.to_thread(make_directory, self._media)
         await asyncio.to_thread(sweep_parts, self._media)
-        return await self._stack.enter_async_context(
-            Downloader(
-                media_dir=self._media,
-                path_prefix=self._shown(self._media),
-                allow_private_hosts=self._connection.allow_private_hosts,
-                bytes_max=self._config.downloads.bytes_max,
-                reserve_bytes=self._config.storage.reserve_bytes,
-                clock=self._clock,
-                rng=self._rng,
-            )
-        )
-
-    def _low_disk(self) -> str:
-        """Say that there is no room for further results; empty while there is."""
-        reserve_bytes = self._config.storage.reserve_bytes
-        if not self._config.downloads.enabled or free_bytes(self._media) >= reserve_bytes:
-            return ""
-        return f"less than {reserve_bytes / 1e9:,.1f} GB are free in {self._media}: paid results must find room"
-
-    def _expects_media(self, model: str) -> bool:
-        known = self._connection.description.models.get(model)
-        return known is None or known.output != "text"
-
-    @cached_property
-    def _policies(self) -> dict[str, PollingPolicy]:
-        return {}
-
-    def _polling_for(self, model: str) -> PollingPolicy:
-        """Return the polling policy of a model; durations are learned for each model apart."""
-        if model not in self._policies:
-            self._policies[model] = self._new_policy(model)
-        return self._policies[model]
-
-    def _new_policy(self, model: str) -> PollingPolicy:
-        if self._config.polling.policy == "fixed":
-            return FixedPolling(self._config.polling.interval_s)
-        known = self._connection.description.models.get(model)
-        expected_s = self._connection.expected_duration_s or (known.expected_duration_s if known else None)
-        if expected_s is None:
-            return LearnedPolling(expected_s=EXPECTED_DURATION_S, spread=SPREAD_WITHOUT_KNOWLEDGE)
-        return LearnedPolling(expected_s=expected_s)
+        downloader = self._parts.downloader(self._media, path_prefix=self._shown(self._media))
+        return await self._stack.enter_async_context(downloader)
 
     def _fill_tally(self, found: Survey, waiting: int) -> None:
         """Begin the figures with what earlier processes did."""

@@ -71,9 +71,8 @@ def _lines(found: Survey, holder: str | None, run_dir: Path) -> list[str]:
     ]
     if found.unknown or found.held:
         lines.append(f"set aside  {found.unknown} unknown{risk}, {found.held} held")
-    lines.append(
-        f"money      ${found.spent_usd:,.2f} spent on {found.submissions} submissions, ${found.reserved_usd:,.2f} reserved"
-    )
+    spent = f"${found.spent_usd:,.2f} spent on {found.submissions} submissions"
+    lines.append(f"money      {spent}, ${found.reserved_usd:,.2f} reserved")
     lines.append(f"media      {found.media_bytes / 1e6:,.1f} MB")
     for cause in found.causes:
         example = f"line {cause.example_line}" + (f", {cause.example_id!r}" if cause.example_id else "")

@@ -1,0 +1,174 @@
+"""The parts of a run, each made from its section of the configuration.
+
+Nothing here runs: ``run`` opens what is made, and ``scheduling`` puts it to work.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine.media.downloader import Downloader
+from engine.media.part import free_bytes
+from engine.provider.history import HttpHistory
+from engine.provider.http import HttpProvider
+from engine.scheduling.halt import Canary, HaltRules
+from engine.scheduling.landing import Rules
+from engine.scheduling.lane import PACE_MARGIN, Lane
+from engine.scheduling.life import Life
+from engine.scheduling.polling import FixedPolling, LearnedPolling
+from engine.scheduling.scheduler import Lanes
+from engine.scheduling.spend import Spend
+
+if TYPE_CHECKING:
+    import random
+    from pathlib import Path
+
+    from engine.clock import Clock
+    from engine.config import RunConfig
+    from engine.connection import Connection
+    from engine.ledger.ledger import Ledger
+    from engine.ledger.survey import Survey
+    from engine.provider.history import History
+    from engine.scheduling.life import Fetcher
+    from engine.scheduling.polling import PollingPolicy
+
+SUBMIT_CONCURRENCY = 64
+READ_CONCURRENCY = 64
+EXPECTED_DURATION_S = 60.0
+SPREAD_WITHOUT_KNOWLEDGE = 1.0
+HISTORY_AGAIN_GRACES = 1 / 15
+HISTORY_AGAIN_S_MIN = 1.0
+
+
+class Parts:
+    """Makes the parts of one run."""
+
+    def __init__(self, config: RunConfig, connection: Connection, *, clock: Clock, rng: random.Random) -> None:
+        self._config = config
+        self._connection = connection
+        self._models = connection.description.models
+        self._clock = clock
+        self._rng = rng
+        self._policies: dict[str, PollingPolicy] = {}
+
+    # --- network ----------------------------------------------------------------------------------
+
+    def provider(self) -> HttpProvider:
+        """Return the client of the provider's API, to be opened."""
+        settings = self._config.provider
+        return HttpProvider(
+            base_url=self._connection.base_url,
+            api_key=self._connection.api_key,
+            clock=self._clock,
+            connect_timeout_s=settings.connect_timeout_s,
+            submit_timeout_s=settings.submit_timeout_s,
+            request_timeout_s=settings.request_timeout_s,
+            reply_bytes_max=settings.reply_bytes_max,
+        )
+
+    def history(self, provider: HttpProvider) -> HttpHistory | None:
+        """Return the provider's record of requests, asked with the same key; None if it has none."""
+        url = self._connection.history_url
+        return HttpHistory(provider.get, history_url=url) if url else None
+
+    def downloader(self, media: Path, *, path_prefix: str) -> Downloader:
+        """Return the downloader into the directory ``media``, to be opened."""
+        return Downloader(
+            media_dir=media,
+            path_prefix=path_prefix,
+            allow_private_hosts=self._connection.allow_private_hosts,
+            bytes_max=self._config.downloads.bytes_max,
+            reserve_bytes=self._config.storage.reserve_bytes,
+            clock=self._clock,
+            rng=self._rng,
+        )
+
+    # --- decisions --------------------------------------------------------------------------------
+
+    def life(self, ledger: Ledger, provider: HttpProvider, fetcher: Fetcher | None, history: History | None) -> Life:
+        """Return what makes the steps of a job's life."""
+        grace_s = self._config.recovery.grace_s
+        return Life(
+            ledger,
+            provider,
+            fetcher,
+            history,
+            clock=self._clock,
+            rng=self._rng,
+            expects_media=self._expects_media,
+            attempts_max=self._config.retry.attempts_max,
+            job_deadline_s=self._config.recovery.job_deadline_s,
+            record_life_s=self._connection.description.record_life_s,
+            history_again_s=max(HISTORY_AGAIN_S_MIN, grace_s * HISTORY_AGAIN_GRACES),
+        )
+
+    def lanes(self, *, last_intent_utc: float | None) -> Lanes:
+        """Return the lanes of requests; the pace holds across restarts, from the last submission before."""
+        limits = self._config.limits
+        submits = self._lane("submit", limits.submits_per_minute, SUBMIT_CONCURRENCY)
+        if last_intent_utc is not None:
+            spacing_s = 60 / (limits.submits_per_minute * PACE_MARGIN)
+            since_s = self._clock.utc() - last_intent_utc
+            submits.hold_until(self._clock.now() + min(max(spacing_s - since_s, 0.0), spacing_s))
+        if limits.shared:
+            return Lanes(submits, submits)
+        return Lanes(submits, self._lane("read", limits.polls_per_minute, READ_CONCURRENCY))
+
+    def rules(self, found: Survey, *, jobs_max: int | None) -> Rules:
+        """Return what decides whether the batch goes on, given what the run has come to so far."""
+        config = self._config
+        return Rules(
+            Spend(
+                cost_usd_max=config.budget.cost_usd_max,
+                jobs_max=jobs_max,
+                listed_price_usd=self.listed_price_usd,
+                spent_usd=found.spent_usd,
+            ),
+            Canary(jobs=config.canary.jobs, decided=found.succeeded + found.failed),
+            HaltRules(config.halt.failed_share, config.halt.after_jobs, config.halt.same_failures),
+        )
+
+    def listed_price_usd(self, model: str) -> float | None:
+        """Return what a job of a model is said to cost, an empty name meaning the default model; None if unknown."""
+        if self._config.budget.price_usd is not None:
+            return self._config.budget.price_usd
+        known = self._models.get(model or self._connection.default_model or "")
+        return known.price_usd if known else None
+
+    def polling_for(self, model: str) -> PollingPolicy:
+        """Return the polling policy of a model; durations are learned for each model apart."""
+        if model not in self._policies:
+            self._policies[model] = self._new_policy(model)
+        return self._policies[model]
+
+    def low_disk(self, media: Path) -> str:
+        """Say that there is no room for further results; empty while there is."""
+        reserve_bytes = self._config.storage.reserve_bytes
+        if not self._config.downloads.enabled or free_bytes(media) >= reserve_bytes:
+            return ""
+        return f"less than {reserve_bytes / 1e9:,.1f} GB are free in {media}: paid results must find room"
+
+    def _new_policy(self, model: str) -> PollingPolicy:
+        if self._config.polling.policy == "fixed":
+            return FixedPolling(self._config.polling.interval_s)
+        known = self._models.get(model)
+        expected_s = self._connection.expected_duration_s or (known.expected_duration_s if known else None)
+        if expected_s is None:
+            return LearnedPolling(expected_s=EXPECTED_DURATION_S, spread=SPREAD_WITHOUT_KNOWLEDGE)
+        return LearnedPolling(expected_s=expected_s)
+
+    def _expects_media(self, model: str) -> bool:
+        known = self._models.get(model)
+        return known is None or known.output != "text"
+
+    def _lane(self, name: str, per_minute: float, concurrency: int) -> Lane:
+        adaptive = self._config.limits.adaptive
+        return Lane(
+            name,
+            per_minute=per_minute,
+            concurrency=concurrency,
+            adaptive=adaptive is not False,
+            discover=adaptive == "discover",
+            clock=self._clock,
+            rng=self._rng,
+        )

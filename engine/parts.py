@@ -114,7 +114,7 @@ class Parts:
             return Lanes(submits, submits)
         return Lanes(submits, self._lane("read", limits.polls_per_minute, READ_CONCURRENCY))
 
-    def rules(self, found: Survey, *, jobs_max: int | None) -> Rules:
+    async def rules(self, found: Survey, ledger: Ledger, *, jobs_max: int | None) -> Rules:
         """Return what decides whether the batch goes on, given what the run has come to so far."""
         config = self._config
         return Rules(
@@ -123,6 +123,8 @@ class Parts:
                 jobs_max=jobs_max,
                 listed_price_usd=self.listed_price_usd,
                 spent_usd=found.spent_usd,
+                highest_usd=await ledger.highest_costs_usd(),
+                written_off_usd=await ledger.written_off_usd(),
             ),
             Canary(jobs=config.canary.jobs, decided=found.succeeded + found.failed),
             HaltRules(config.halt.failed_share, config.halt.after_jobs, config.halt.same_failures),
@@ -149,10 +151,10 @@ class Parts:
         return f"less than {reserve_bytes / 1e9:,.1f} GB are free in {media}: paid results must find room"
 
     def _new_policy(self, model: str) -> PollingPolicy:
-        if self._config.polling.policy == "fixed":
-            return FixedPolling(self._config.polling.interval_s)
         known = self._models.get(model)
         expected_s = self._connection.expected_duration_s or (known.expected_duration_s if known else None)
+        if self._config.polling.policy == "fixed":
+            return FixedPolling(self._config.polling.interval_s, typical_s=expected_s)
         if expected_s is None:
             return LearnedPolling(expected_s=EXPECTED_DURATION_S, spread=SPREAD_WITHOUT_KNOWLEDGE)
         return LearnedPolling(expected_s=expected_s)

@@ -256,7 +256,7 @@ class Run:
             life,
             config=config,
             lanes=parts.lanes(last_intent_utc=facts.get("last_intent_utc")),
-            rules=parts.rules(found, jobs_max=self._request.jobs_max),
+            rules=await parts.rules(found, self._ledger, jobs_max=self._request.jobs_max),
             history=history,
             ask_credits=provider.credits_usd,
             polling_for=parts.polling_for,
@@ -309,7 +309,12 @@ class Run:
 
     async def _read_input(self) -> None:
         if self._reader is not None:
-            await self._reader.run()
+            try:
+                await self._reader.run()
+            except UsageError as error:
+                # The input broke off; what was submitted of it is paid for, and is brought home first.
+                self.request_stop(Stop("input", str(error), ExitCode.USAGE, Manner.HARVEST, error.hint))
+                return
             self.tally.input_complete = True
             self._log.info("input_complete", lines=self.tally.lines)
             self._scheduler.input_grew(0)

@@ -8,9 +8,11 @@ stalls must not stall the loop: lines go through a queue, and what no longer fit
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import queue
+import re
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
@@ -32,6 +34,11 @@ QUEUED_LINES_MAX = 10_000
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 REDACTED = "[key]"
 CLOSE_S = 2.0
+
+_STEERING = re.compile(
+    r"[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""What JSON may hold as it is, but what steers a terminal that the log is shown on: deletes, C1, bidi, tags."""
 
 
 class RunLog:
@@ -72,7 +79,7 @@ class RunLog:
     def logger(self) -> FilteringBoundLogger:
         """A logger bound to this file."""
         logger: FilteringBoundLogger = structlog.wrap_logger(
-            None,
+            structlog.ReturnLogger(),  # never called; without one structlog would reach for stdout
             processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, self._emit],
             wrapper_class=structlog.make_filtering_bound_logger(self._level),
             cache_logger_on_first_use=True,
@@ -103,7 +110,13 @@ class RunLog:
 def _encoded(record: dict[str, Any]) -> bytes:
     """Return a record as one line; what JSON cannot hold (the name of a file that is no text) is spelled in ASCII."""
     try:
-        return orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE)
+        line = orjson.dumps(record, default=str, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:
         spelled = {name: ascii(value) for name, value in record.items()}
         return orjson.dumps(spelled, option=orjson.OPT_APPEND_NEWLINE)
+    return line if line.isascii() and b"\x7f" not in line else _STEERING.sub(_as_json, line.decode()).encode()
+
+
+def _as_json(found: re.Match[str]) -> str:
+    """Return a character as JSON spells it in ASCII; the record means the same."""
+    return json.dumps(found[0])[1:-1] if not found[0].isascii() else f"\\u{ord(found[0]):04x}"

@@ -16,7 +16,7 @@ from engine.console.plan_command import plan
 from engine.console.run_command import resume, retry, run
 from engine.console.simulate_command import simulate
 from engine.console.status_command import status
-from engine.errors import EngineError, ExitCode, nearest
+from engine.errors import EngineError, ExitCode, StorageError, nearest
 
 
 class _Commands(click.Group):
@@ -52,6 +52,7 @@ for _command in (run, resume, plan, status, retry, simulate):
 
 def main() -> None:
     """Run the command line; the process ends with one of ``ExitCode``."""
+    _occupy_standard_descriptors()
     try:
         code = engine.main(prog_name="engine", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -68,7 +69,35 @@ def main() -> None:
         say_error(error)
         code = error.exit_code
     except BrokenPipeError:
-        # The reader of our stdout went away; Python must not complain about it once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_stdout()
         code = ExitCode.STOPPED
+    except OSError as error:
+        # A refusal that nobody foresaw is the disk's or stdout's, and no traceback helps the person to end it.
+        say_error(StorageError(_os_words(error), hint="see to it, then run the same command again"))
+        _silence_stdout()
+        code = ExitCode.STORAGE
     sys.exit(int(code or 0))
+
+
+def _occupy_standard_descriptors() -> None:
+    """Put something in the place of a standard stream that is closed, on which reads or writes fail as before.
+
+    Else the next file that is opened takes its number, and result lines or messages would go into the ledger.
+    """
+    for fd, unusable in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, unusable)  # takes the lowest free number, which is this one
+
+
+def _silence_stdout() -> None:
+    """Let Python flush what is left into nothing: it must not complain about stdout once more at exit."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+
+
+def _os_words(error: OSError) -> str:
+    where = error.filename if error.filename is not None else "stdout"
+    return f"the system refused to work on {where} ({error.strerror or error})"

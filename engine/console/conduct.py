@@ -15,7 +15,8 @@ from engine.console.figures import duration_words
 from engine.console.messages import harmless, say, say_hint, warn
 from engine.console.progress import Progress
 from engine.errors import ExitCode
-from engine.run import Run
+from engine.ledger.input_source import recorded_input
+from engine.run import STREAM_BROKEN, Run
 from engine.scheduling.stop import Manner, Stop
 
 if TYPE_CHECKING:
@@ -40,9 +41,10 @@ async def _conduct(request: RunRequest, *, quiet: bool, show_progress: bool) -> 
         _install_signals(run)
         if request.reopen is not None:
             _say_reopened(run)
+        written_before = run.tally.written
         async with Progress(run, shown=show_progress):
             await run.work()
-        _say_end(run, quiet=quiet)
+        _say_end(run, quiet=quiet, worked=run.tally.written > written_before)
         return int(run.exit_code)
 
 
@@ -70,6 +72,9 @@ def _install_signals(run: Run) -> None:
 
 def _say_reopened(run: Run) -> None:
     again = run.reopened
+    if not (again.submit or again.download or again.left):
+        say("nothing to try again: no job that is at rest is as asked")
+        return
     say(f"trying again: {again.submit} jobs to submit, {again.download} to download")
     if again.left:
         warn(f"{again.left} jobs were paid for and have no file left to ask for; --pay-again submits them again")
@@ -80,7 +85,7 @@ def _harvest_words(run: Run) -> str:
     in_flight, harvest_s = run.tally.in_flight, run.harvest_s
     if not in_flight:
         return "stopping; nothing is in flight."
-    time = "" if harvest_s is None else f", about {duration_words(harvest_s)}"
+    time = f", about {duration_words(harvest_s)}" if harvest_s and harvest_s >= 1 else ""  # overdue is no estimate
     return (
         f"no new submissions; {in_flight} jobs in flight are harvested first{time}."
         " Once more stops at once; they stay resumable."
@@ -91,20 +96,24 @@ def _resume_command(run: Run) -> str:
     return f"go on with: engine resume {run.directory.root}"
 
 
-def _say_end(run: Run, *, quiet: bool) -> None:
+def _say_end(run: Run, *, quiet: bool, worked: bool) -> None:
     """Account for every line, say why if the run stopped early, and what to do next."""
     found = run.result
+    finished = run.exit_code in {ExitCode.SUCCEEDED, ExitCode.SOME_FAILED}
     if not quiet:
         _say_warnings(run)
         for cause in found.causes[:CAUSES_SHOWN_MAX]:
             who = f"line {cause.example_line}" + (f", {cause.example_id!r}" if cause.example_id else "")
             warn(f"{cause.jobs} {cause.status} ({cause.kind}), for example {who}: {cause.example_message}")
-    if run.stop is not None and run.exit_code not in {ExitCode.SUCCEEDED, ExitCode.SOME_FAILED}:
+        if finished and not worked:
+            say("nothing was left to do" if found.lines else "the input holds no job line")
+    if run.stop is not None and not finished:
         warn(f"stopped early: {run.stop.message}")
+    elif run.stop is not None and run.stop.kind == STREAM_BROKEN.kind:
+        warn(f"{run.stop.message}; every line is in {run.output}")
     say(_accounts(run))
-    if run.exit_code in {ExitCode.SUCCEEDED, ExitCode.SOME_FAILED}:
-        return
-    say_hint("\n      ".join(filter(None, (run.stop.hint if run.stop else "", _what_is_left(run)))))
+    if not finished:
+        say_hint(run.stop.hint if run.stop else "", _what_is_left(run))
 
 
 def _say_warnings(run: Run) -> None:
@@ -139,8 +148,8 @@ def _what_is_left(run: Run) -> str:
     if found.unknown:
         price = f", ${found.at_risk_usd:,.2f} at risk" if found.at_risk_usd is not None else ""
         return f"{found.unknown} submissions have an unknown outcome{price}; they are never submitted again blindly"
-    if not found.input_complete:
-        return "the input was not read to its end: give the whole input to 'engine run' again"
+    if not found.input_complete and recorded_input(found.input) is None:
+        return "the input was not read to its end: for the rest, give the whole input to 'engine run' again"
     if run.stop is None or "engine resume" not in run.stop.hint:
         return _resume_command(run)
     return ""

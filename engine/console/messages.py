@@ -6,6 +6,7 @@ characters: escapes, line breaks and marks that reverse the direction of text ar
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import click
 if TYPE_CHECKING:
     from engine.errors import EngineError
 
+HINT = "hint: "
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -27,7 +29,8 @@ def harmless(text: str) -> str:
 def say(text: str = "") -> None:
     """Print a line for people; a terminal that went away is no reason to fail."""
     try:
-        click.echo(text, err=True)
+        # Named, because click would write past the live panel, which then erases the line.
+        click.echo(text, file=sys.stderr, err=True)
     except OSError:
         return
 
@@ -38,11 +41,12 @@ def say_error(error: EngineError) -> None:
     say_hint(error.hint)
 
 
-def say_hint(hint: str) -> None:
-    """Print a blank line and a hint, if there is one."""
-    if hint:
+def say_hint(*hints: str) -> None:
+    """Print a blank line and the hints that are not empty, one below the other."""
+    lines = [harmless(hint) for hint in hints if hint]
+    if lines:
         say()
-        say(click.style("hint: ", fg="cyan") + harmless(hint))
+        say(click.style(HINT, fg="cyan") + ("\n" + " " * len(HINT)).join(lines))
 
 
 def warn(text: str) -> None:

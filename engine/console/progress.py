@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING, Self
 
@@ -16,16 +17,19 @@ from engine.console.messages import harmless, say
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import TextIO
 
     from rich.console import RenderableType
     from rich.live import Live
 
     from engine.run import Run
+    from engine.scheduling.tally import Tally
 
 PANEL_INTERVAL_S = 0.5
 LINE_INTERVAL_S = 30.0
 FAILURES_SHOWN_MAX = 3
-NARROW_COLUMNS = 72
+NARROW_COLUMNS = 80
+DUMB_TERMINALS = frozenset({"dumb", "unknown"})
 
 
 class Progress:
@@ -40,7 +44,7 @@ class Progress:
 
     async def __aenter__(self) -> Self:
         if self._shown:
-            self._task = asyncio.create_task(self._panel() if sys.stderr.isatty() else self._lines(), name="progress")
+            self._task = asyncio.create_task(self._show(), name="progress")
         return self
 
     async def __aexit__(
@@ -51,11 +55,17 @@ class Progress:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
+    async def _show(self) -> None:
+        if can_redraw(sys.stderr):
+            with contextlib.suppress(OSError):  # the terminal may go away at any time
+                await self._panel()
+        await self._lines()
+
     async def _lines(self) -> None:
         while True:
             await asyncio.sleep(LINE_INTERVAL_S)
             self._figures.note()
-            say(plain_line(self._figures, self._run.waits_for))
+            say(plain_line(self._figures, self._run))
 
     async def _panel(self) -> None:
         from rich.console import Console  # noqa: PLC0415 (not needed for plain lines)
@@ -86,19 +96,18 @@ class Progress:
         return table
 
 
+def can_redraw(stream: TextIO | None) -> bool:
+    """Say whether lines that were written can be replaced: not in a file, nor on a dumb terminal."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM", "").lower() not in DUMB_TERMINALS
+
+
 def panel_rows(figures: Figures, run: Run, *, width: int) -> list[tuple[str, str]]:
     """Return the panel's rows as (label, text), without control characters."""
     tally = figures.tally
     rows = [
-        (harmless(run.directory.root.name), _bar(figures, width=max(10, min(40, width - 40)))),
+        (harmless(run.directory.root.name), _bar(figures, run, width=max(10, min(40, width - 40)))),
         ("at rest", f"{tally.succeeded} succeeded · {tally.failed} failed · {tally.invalid} invalid"),
-        (
-            "in flight",
-            (
-                f"{tally.in_flight} ({tally.submitting} submitting · {tally.generating} generating · "
-                f"{tally.fetching} fetching · {tally.downloading} downloading)"
-            ),
-        ),
+        ("in flight", _in_flight(tally, narrow=width < NARROW_COLUMNS)),
         ("waiting", f"{tally.pending}" + ("" if tally.input_complete else " so far, the input is still being read")),
         ("money", f"${tally.spent_usd:,.2f} spent"),
         (
@@ -111,7 +120,7 @@ def panel_rows(figures: Figures, run: Run, *, width: int) -> list[tuple[str, str
     if tally.unknown or tally.held:
         rows.append(("set aside", f"{tally.unknown} unknown · {tally.held} held"))
     rows += [
-        ("failed", harmless(f"{id_}: {kind}: {message}")[: max(20, width - 14)])
+        ("failed", _shortened(harmless(f"{id_}: {kind}: {message}"), max(20, width - 14)))
         for id_, kind, message in list(tally.recent_failures)[-FAILURES_SHOWN_MAX:]
     ]
     if run.waits_for:
@@ -119,7 +128,7 @@ def panel_rows(figures: Figures, run: Run, *, width: int) -> list[tuple[str, str
     return rows
 
 
-def plain_line(figures: Figures, waits_for: str) -> str:
+def plain_line(figures: Figures, run: Run) -> str:
     """Return the progress as one line without colour or control characters."""
     tally = figures.tally
     parts = [
@@ -129,22 +138,42 @@ def plain_line(figures: Figures, waits_for: str) -> str:
         f"{tally.pending} waiting",
         f"${tally.spent_usd:,.2f}",
         f"{figures.finished_per_minute:.1f}/min",
-        f"eta {_eta(figures)}",
-        harmless(waits_for),
+        _eta(figures, run),
+        harmless(run.waits_for),
     ]
     return ", ".join(part for part in parts if part)
 
 
-def _bar(figures: Figures, *, width: int) -> str:
+def _in_flight(tally: Tally, *, narrow: bool) -> str:
+    places = [
+        f"{jobs} {place}"
+        for jobs, place in (
+            (tally.submitting, "submitting"),
+            (tally.generating, "generating"),
+            (tally.fetching, "fetching"),
+            (tally.downloading, "downloading"),
+        )
+        if jobs or not narrow
+    ]
+    return f"{tally.in_flight}" + (f" ({' · '.join(places)})" if places else "")
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _bar(figures: Figures, run: Run, *, width: int) -> str:
     tally = figures.tally
     share = tally.decided / tally.lines if tally.lines else 0.0
     filled = int(share * width)
     return (
         f"{'█' * filled}{'░' * (width - filled)} {tally.decided}/{tally.lines}"
-        f"{'' if tally.input_complete else '+'} · {duration_words(figures.elapsed_s)} · eta {_eta(figures)}"
+        f"{'' if tally.input_complete else '+'} · {duration_words(figures.elapsed_s)} · {_eta(figures, run)}"
     )
 
 
-def _eta(figures: Figures) -> str:
+def _eta(figures: Figures, run: Run) -> str:
+    if run.stop is not None:
+        return "stopping"  # what waits will not be submitted, so the pace so far foretells nothing
     eta_s = figures.eta_s
-    return "unknown yet" if eta_s is None else duration_words(eta_s)
+    return "eta unknown yet" if eta_s is None else f"eta {duration_words(eta_s)}"

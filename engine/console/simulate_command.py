@@ -16,7 +16,11 @@ DEFAULT_PORT = 8642
 
 @click.command(short_help="Run the local provider.")
 @click.option(
-    "--port", default=DEFAULT_PORT, show_default=True, help="Port on the loopback address; 0 takes a free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="Port on the loopback address; 0 takes a free one.",
 )
 @click.option("--scenario", default="calm", show_default=True, help="A built-in scenario or a TOML file.")
 @click.option("--seed", type=int, help="Seed of all dice.")
@@ -39,6 +43,7 @@ def simulate(port: int, scenario: str, seed: int | None, overrides: tuple[str, .
 
 async def _serve(port: int, name: str, seed: int | None, overrides: tuple[str, ...]) -> None:
     import asyncio  # noqa: PLC0415
+    import os  # noqa: PLC0415
     import signal  # noqa: PLC0415
 
     from engine.errors import UsageError  # noqa: PLC0415
@@ -62,7 +67,8 @@ async def _serve(port: int, name: str, seed: int | None, overrides: tuple[str, .
             await ended.wait()
     except OSError as error:
         raise UsageError(
-            f"port {port} on the loopback address cannot be used ({error.strerror})", hint="choose another with --port"
+            f"port {port} on the loopback address cannot be used ({os.strerror(error.errno or 0)})",
+            hint="choose another with --port",
         ) from error
 
 

@@ -5,6 +5,7 @@ Small on purpose (100,000 of them must fit); everything else about a job is in t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,7 @@ class Flight:
     intended_at: float = 0.0
     submitted_at: float = 0.0
     completed_at: float = 0.0
-    last_working_at: float = 0.0
+    last_working_at: float = -math.inf
     refused_at: float = 0.0
     polls: int = 0
     failures: int = 0

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from engine.provider.protocol import Metrics
 
 
+NEVER_ACCEPTED = JobError(
+    kind="not_accepted", message="its reply was lost; the history shows that it was never accepted", retryable=True
+)
+
+
 class OutputMark(NamedTuple):
     """How far the output file is ours: ``bytes`` long, in ``lines`` lines, the last ``tail_bytes`` hashing as said."""
 
@@ -224,11 +229,14 @@ class Ledger:
 
         return await self._committer.commit(change)
 
-    async def released(self, job: int) -> None:
-        """UNKNOWN → PENDING: proven absent at the provider, or the user asked for it."""
+    async def released(self, job: int, *, proven: bool = False) -> None:
+        """UNKNOWN → PENDING: ``proven`` absent at the provider, or the user asked for it."""
 
         def change(db: sqlite3.Connection) -> None:
             move(db, job, State.PENDING)
+            if proven:
+                (attempt,) = db.execute("SELECT attempts FROM job WHERE job = ?", (job,)).fetchone()
+                set_attempt_error(db, job, attempt, NEVER_ACCEPTED)
 
         await self._committer.commit(change)
 
@@ -336,28 +344,54 @@ class Ledger:
         )
         return found
 
-    async def owners(self, request_ids: Sequence[str]) -> dict[str, float]:
-        """Return those of ``request_ids`` that belong to jobs of this run, with when they were submitted."""
+    async def claims(self, model: str, request_ids: Sequence[str]) -> tuple[dict[str, Flight], list[Flight]]:
+        """Return which jobs own which of ``request_ids``, and every submission of a model that has no id yet.
 
-        def query(db: sqlite3.Connection) -> dict[str, float]:
-            owned: dict[str, float] = {}
-            for request_id in request_ids:
-                row = db.execute("SELECT submitted_utc FROM attempt WHERE request_id = ?", (request_id,)).fetchone()
-                if row is not None:
-                    owned[request_id] = row[0]
-            return owned
+        Of the latter those come first whose reply may still come: they must not lose their row to a lost one.
+        """
+
+        def query(db: sqlite3.Connection) -> tuple[dict[str, Flight], list[Flight]]:
+            owners = {
+                request_id: _claimant(row)
+                for request_id in request_ids
+                if (row := db.execute(_OWNER, (request_id,)).fetchone()) is not None
+            }
+            return owners, [_claimant(row) for row in db.execute(_WITHOUT_ID, (model,))]
 
         return await self._committer.commit(query)
 
-    async def first_submission_after(self, model: str, utc: float) -> float | None:
-        """Return when the first submission of a model after ``utc`` was accepted; None if there was none."""
+    async def first_intent_after(self, model: str, utc: float) -> float | None:
+        """Return when the first accepted submission of a model after ``utc`` was intended; None if there was none."""
         (found,) = await self.read(
             lambda db: db.execute(
-                "SELECT min(submitted_utc) FROM attempt JOIN input USING (job) WHERE model = ? AND submitted_utc > ?",
+                "SELECT min(intent_utc) FROM attempt JOIN input USING (job)"
+                " WHERE model = ? AND intent_utc > ? AND request_id IS NOT NULL",
                 (model, utc),
             ).fetchone()
         )
         return None if found is None else float(found)
+
+    async def highest_costs_usd(self) -> dict[str, float]:
+        """Return the most that a job of each model was charged, by model."""
+        return dict(
+            await self.read(
+                lambda db: db.execute(
+                    "SELECT model, max(cost_usd) FROM attempt JOIN input USING (job)"
+                    " WHERE cost_usd IS NOT NULL GROUP BY model"
+                ).fetchall()
+            )
+        )
+
+    async def written_off_usd(self) -> float:
+        """Return what submissions may have cost that were repeated without proof that they were never accepted."""
+        (found,) = await self.read(
+            lambda db: db.execute(
+                "SELECT coalesce(sum(price_usd), 0) FROM attempt JOIN job USING (job)"
+                " WHERE attempt.error ->> 'kind' = 'unknown_outcome' AND cost_usd IS NULL AND request_id IS NULL"
+                " AND (attempt < attempts OR state = 'pending')"
+            ).fetchone()
+        )
+        return float(found)
 
     async def reserved(self) -> list[tuple[int, str, float | None]]:
         """Return (job, model, price) of every job that may still be charged, or was charged nobody knows how much."""
@@ -399,13 +433,27 @@ _HELD = (
 _RESERVED = (
     "SELECT job, model, price_usd FROM job JOIN input USING (job) JOIN attempt USING (job)"
     " WHERE attempt.attempt = job.attempts AND cost_usd IS NULL"
-    " AND (state IN ('submitted', 'ready', 'unknown', 'held') OR status = 'succeeded')"
+    " AND (state IN ('submitted', 'ready', 'unknown') OR status = 'succeeded' OR job.error ->> 'paid')"
+)
+_CLAIMANT = (
+    "SELECT job, id, model, attempt, params, intent_utc FROM attempt JOIN input USING (job) JOIN job USING (job)"
+)
+_OWNER = _CLAIMANT + " WHERE request_id = ?"
+_WITHOUT_ID = _CLAIMANT + (  # noqa: S608 (our own words)
+    " WHERE state IN ('submitting', 'unknown', 'held') AND model = ? AND request_id IS NULL"
+    " AND attempt = (SELECT max(attempt) FROM attempt AS latest WHERE latest.job = job.job)"
+    " ORDER BY state = 'unknown', intent_utc"
 )
 _UNDER_WAY = (
     "SELECT job, id, model, attempts, params, request_id, submitted_utc, completed_utc, polls, media"
     " FROM job JOIN input USING (job) JOIN attempt USING (job)"
     " WHERE state = ? AND attempt.attempt = job.attempts ORDER BY submitted_utc"
 )
+
+
+def _claimant(row: tuple[Any, ...]) -> Flight:
+    job, id_, model, attempt, params, intent_utc = row
+    return Flight(job, id_, model, attempt, params, intent_utc=intent_utc)
 
 
 def _flight(row: tuple[Any, ...]) -> Flight:

@@ -48,6 +48,7 @@ class Reopened:
 
 def reopen(db: sqlite3.Connection, chosen: Selection) -> Reopened:
     """Reopen the chosen jobs, and with each its copies, in the present transaction."""
+    _count_owed_as_written(db)
     submit = download = left = 0
     for job, attempts, error, media in db.execute(_FAILED).fetchall() if chosen.failed else ():
         cause = decode_json(error)
@@ -92,9 +93,17 @@ def _is_named(db: sqlite3.Connection, job: int, ids: tuple[str, ...]) -> bool:
     return any(id_ in ids for (id_,) in family)
 
 
+def _count_owed_as_written(db: sqlite3.Connection) -> None:
+    """Take failed jobs whose line is still owed (input order held it back) for written: the output is made anew."""
+    for (job,) in db.execute("SELECT job FROM job WHERE state = 'failed' ORDER BY job").fetchall():
+        move(db, job, State.DONE)
+
+
 def _close_gaps(db: sqlite3.Connection) -> None:
     """Number the lines that stay from 0 again, and have the output written anew when it is next opened."""
-    stay = [job for (job,) in db.execute("SELECT job FROM job WHERE state = 'done' ORDER BY seq")]
+    # A place that was promised to a stream but not recorded as written counts from the former lines: it goes.
+    db.execute("UPDATE job SET seq = NULL WHERE state <> 'done'")
+    stay = [job for (job,) in db.execute("SELECT job FROM job WHERE state = 'done' ORDER BY seq IS NULL, seq, job")]
     # In two steps, because a place may be taken only once.
     db.executemany("UPDATE job SET seq = ? WHERE job = ?", [(-1 - seq, job) for seq, job in enumerate(stay)])
     db.execute("UPDATE job SET seq = -1 - seq WHERE seq < 0")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import select
 from typing import TYPE_CHECKING, Any, Self
 
 from engine.errors import OutputError, UsageError
@@ -73,13 +74,14 @@ class ResultWriter:
             UsageError: the file holds something that this run did not write.
         """
         facts = await self._ledger.facts()
-        if self._rebuild or facts.get("output_stale"):
-            await self.rebuild()
-            await self._ledger.note(output_stale=0)
-        elif facts.get("output_path") == self._mark.path:
-            self._mark = OutputMark(*(facts[f"output_{name}"] for name in OutputMark._fields))
-        else:
+        if facts.get("output_path") != self._mark.path:
             await self._claim(moved=bool(facts.get("output_lines")))
+        elif self._rebuild or facts.get("output_stale"):
+            await self.rebuild()
+        else:
+            self._mark = OutputMark(*(facts[f"output_{name}"] for name in OutputMark._fields))
+        if facts.get("output_stale"):
+            await self._ledger.note(output_stale=0)
         self._fd = await asyncio.to_thread(self._open)
         if self._ordered:
             # What an unordered process had promised to a stream keeps its place; the order begins behind it.
@@ -236,4 +238,8 @@ def _written_from(seq: int) -> Callable[[Any], list[ResultLine]]:
 def _write_all(fd: int, content: bytes) -> None:
     left = memoryview(content)
     while left:
-        left = left[os.write(fd, left) :]
+        try:
+            left = left[os.write(fd, left) :]
+        except BlockingIOError:
+            # A pipe that another program has made non-blocking is full, not broken.
+            select.select([], [fd], [])

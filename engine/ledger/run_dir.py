@@ -7,6 +7,7 @@ in it (process id, host, since when) is for people only.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -45,13 +46,19 @@ class RunDir:
 
         Raises:
             UsageError: it cannot be made or written.
+            StorageError: its file system is read-only.
         """
         try:
+            if self.root.exists() and not self.root.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, "it is not a directory")
             make_directory(self.root)
+            if os.statvfs(self.root).f_flag & os.ST_RDONLY:
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
             if not os.access(self.root, os.W_OK | os.X_OK):
-                raise PermissionError(13, "not writable")
+                raise PermissionError(errno.EACCES, "not writable")
         except OSError as error:
-            raise UsageError(
+            kind = StorageError if error.errno == errno.EROFS else UsageError
+            raise kind(
                 f"the run directory {self.root} cannot be used ({error.strerror})",
                 hint="choose a directory you may write to with --run-dir",
             ) from error

@@ -118,7 +118,7 @@ class HttpHistory:
             page = await self._page(query, number_)
             if isinstance(page, Unavailable):
                 return page
-            if not page or (ordered and _created(page[0]) > until_utc):
+            if not page or (ordered and page[0].created_utc is not None and page[0].created_utc > until_utc):
                 return [row for row in found.values() if _concerns(row, model, since_utc, until_utc)]
             if page == before:
                 break
@@ -160,7 +160,9 @@ class HttpHistory:
             sort_by="model_created",
             sort_order="asc",
         )
-        value = _usable(await self._ask(url))
+        reply = await self._ask(url)
+        beyond_the_end = isinstance(reply, Reply) and reply.status == 404 and page > 1  # noqa: PLR2004
+        value = [] if beyond_the_end else _usable(reply)
         if isinstance(value, Unavailable):
             return value
         query.pages[page] = rows_of(value)

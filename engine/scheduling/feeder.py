@@ -64,10 +64,10 @@ class Feeder:
         self._max_in_flight = max_in_flight
         self._waiting: deque[Flight] = deque()
         self._read_up_to = -1
+        self._taken_back: set[int] = set()
         self._offered: dict[int, Flight] = {}
         self._awake = asyncio.Event()
         self._closed = False
-        self.refusal = ""
 
     def __repr__(self) -> str:
         return f"<Feeder: {len(self._waiting)} at hand, {len(self._offered)} offered, {self.reason or 'feeding'}>"
@@ -78,7 +78,7 @@ class Feeder:
             await self._awake.wait()
             self._awake.clear()
             while self._has_room() and (flight := await self._next()) is not None:
-                if not self._has_room() or not self._affordable(flight):
+                if not self._has_room() or self._spend.refusal(flight.model):
                     self._waiting.appendleft(flight)
                     break
                 self._offer(flight)
@@ -94,7 +94,8 @@ class Feeder:
         self._offered.clear()
 
     def take_back(self, flight: Flight) -> None:
-        """Take a job back that the provider certainly does not have; it goes first."""
+        """Take a job back that is to be submitted (again); it goes first."""
+        self._taken_back.add(flight.job)  # the ledger shows it as pending too: it must not be read a second time
         self._waiting.appendleft(flight)
         self.wake()
 
@@ -111,26 +112,32 @@ class Feeder:
             return f"the oldest request is {age_min:.0f} min old and its record expires: harvest first"
         return self._comes_first() or self._credit.reason or self.refusal
 
+    @property
+    def refusal(self) -> str:
+        """Why the next job may not be paid for now; empty if it may, or if none is at hand."""
+        return self._spend.refusal(self._waiting[0].model) if self._waiting else ""
+
+    @property
+    def next_price_usd(self) -> float | None:
+        """What the next job costs; None if nobody knows."""
+        return self._spend.price_usd(self._waiting[0].model if self._waiting else "")
+
     # --- offering ---------------------------------------------------------------------------------
 
     def _has_room(self) -> bool:
         if self._closed or self._comes_first() or self._credit.reason or self._in_flight.falls_behind():
             return False
         under_way = len(self._in_flight) + len(self._offered)
-        if self._credit.probing and under_way:
+        if self._credit.probing and (self._offered or self._in_flight.unanswered):
             return False
         canary_room = self._canary.room(under_way)
         room = self._max_in_flight - under_way - self._elsewhere()
         return room > 0 and len(self._offered) < BLOCK_JOBS and (canary_room is None or canary_room > 0)
 
-    def _affordable(self, flight: Flight) -> bool:
-        self.refusal = self._spend.refusal(flight.model)
-        return not self.refusal
-
     async def _next(self) -> Flight | None:
         if not self._waiting:
             block = await self._ledger.pending_after(self._read_up_to, BLOCK_JOBS)
-            self._waiting.extend(block)
+            self._waiting.extend(flight for flight in block if flight.job not in self._taken_back)
             if block:
                 self._read_up_to = block[-1].job
         return self._waiting.popleft() if self._waiting else None

@@ -11,6 +11,7 @@ import itertools
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
+from engine.scheduling.in_flight import NEGLECT_SHARE
 from engine.scheduling.lane import Urgency
 from engine.scheduling.steps import (
     AskAgain,
@@ -54,6 +55,7 @@ class Harvest:
 
     Args:
         polling_for: the polling policy of a model.
+        record_life_s: how long the provider keeps a request's record, from its submission.
         on_stop: called with a reason to stop the run.
         on_change: called after every step: there may be nothing left to do.
     """
@@ -71,6 +73,7 @@ class Harvest:
         tally: Tally,
         log: FilteringBoundLogger,
         polling_for: Callable[[str], PollingPolicy],
+        record_life_s: float,
         on_stop: Callable[[Stop], None],
         on_change: Callable[[], None],
     ) -> None:
@@ -84,6 +87,7 @@ class Harvest:
         self._tally = tally
         self._log = log
         self._polling_for = polling_for
+        self._record_life_s = record_life_s
         self._on_stop = on_stop
         self._on_change = on_change
         self._ask_first: set[int] = set()
@@ -146,6 +150,8 @@ class Harvest:
     def _plan_poll(self, flight: Flight) -> None:
         age_s = self._age_s(flight)
         wait_s = self._polling_for(flight.model).next_age_s(age_s) - age_s
+        # Past half the life of its record, a request that is not asked about in time counts as neglected.
+        wait_s = min(wait_s, max(self._record_life_s / 2 - age_s, self._record_life_s * NEGLECT_SHARE / 2))
         self._agenda.at(self._clock.now() + wait_s, partial(self._offer_poll, flight))
 
     def _offer_poll(self, flight: Flight) -> None:
@@ -204,7 +210,6 @@ class Harvest:
             case AtRest():
                 self._answered(flight)
                 self._tally.fetching -= 1
-                self._landing.settle(flight, flight.cost_usd)
                 self._landing.rest(flight, step)
             case SetAside():
                 self._ask_first.discard(flight.job)

@@ -55,6 +55,11 @@ class InFlight:
         now = self._clock.now()
         return max(0.0, now - min((flight.submitted_at for flight in self.unresolved), default=now))
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether a submission is under way whose reply has not come."""
+        return any(not flight.request_id for flight in self._all.values())
+
     def board(self, flight: Flight) -> None:
         """Take a flight up: its submission is about to be made, or was made by an earlier process."""
         self._all[flight.job] = flight

@@ -68,6 +68,8 @@ class Landing:
     def rest(self, flight: Flight, step: AtRest) -> None:
         """Take a flight down whose outcome is decided and recorded."""
         self._in_flight.leave(flight)
+        self._rules.spend.settle(flight.job, flight.model, flight.cost_usd)
+        self._tally.spent_usd = self._rules.spend.spent_usd
         if flight.error is None:
             self._tally.succeeded += 1 + step.copies
             self._log.info("stored", id=flight.id, request_id=flight.request_id, bytes=step.stored_bytes)

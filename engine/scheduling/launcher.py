@@ -88,8 +88,6 @@ class Launcher:
         self._on_stop = on_stop
         self._on_change = on_change
         self._forbidden_in_a_row = 0
-        self.returning = 0
-        """Jobs that wait for a moment before they may be submitted again."""
 
     async def submit(self, flight: Flight, epoch: int) -> None:
         """Submit one job; ``epoch`` is that of the lane's pace."""
@@ -152,12 +150,7 @@ class Launcher:
         self._in_flight.leave(flight)
         self._spend.give_back(flight.job, accepted=False)
         self._tally.pending += 1
-        self.returning += 1
-        self._agenda.at(self._clock.now() + delay_s, partial(self._returned, flight))
-
-    def _returned(self, flight: Flight) -> None:
-        self.returning -= 1
-        self._take_back(flight)
+        self._agenda.at(self._clock.now() + delay_s, partial(self._take_back, flight))
 
     def _count_forbidden(self, flight: Flight) -> None:
         """A model refused to several jobs in a row is refused to all of them."""

@@ -251,7 +251,10 @@ class Life:
                 case "failed":
                     return await self._fail(flight, flight.attempts, _generation_failed(row.error, None))
                 case "completed" | "running":  # a row lags; completed without a URL, it is not whole yet
+                    flight.last_working_at = self._clock.now()
                     return await self._unless_overdue(flight, AskAgain(self._history_again_s))
+        if isinstance(row, Unavailable) or (self._history and self._age_s(flight) <= self._record_life_s):
+            return await self._unless_overdue(flight, AskAgain(self._history_again_s))
         return await self._set_unknown(flight, f"the provider no longer knows the request ({message})", 404)
 
     async def _rescue(self, flight: Flight, row: HistoryRow) -> Fetched | AtRest:

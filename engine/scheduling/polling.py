@@ -40,10 +40,14 @@ class PollingPolicy(Protocol):
 class FixedPolling:
     """Ask every ``interval_s`` seconds."""
 
-    typical_s = None
-
-    def __init__(self, interval_s: float) -> None:
+    def __init__(self, interval_s: float, *, typical_s: float | None = None) -> None:
         self._interval_s = interval_s
+        self._typical_s = typical_s
+
+    @property
+    def typical_s(self) -> float | None:
+        """What it was told; see ``PollingPolicy``."""
+        return self._typical_s
 
     def next_age_s(self, age_s: float) -> float:
         """Return the next multiple of the interval; see ``PollingPolicy``."""

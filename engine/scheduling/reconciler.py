@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from engine.job.records import JobError
+from engine.ledger.group_commit import RefusedChange
 from engine.provider.history import HistoryRow
 from engine.provider.protocol import Unavailable
 from engine.scheduling.reconciliation import AFTER_INTENT_S, BEFORE_INTENT_S, assign, shows_later
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from structlog.typing import FilteringBoundLogger
 
@@ -41,12 +42,14 @@ class Case:
 
     Attributes:
         flight: the job.
+        since_at: when it was taken up here, monotonic seconds.
         due_at: when to look next, monotonic seconds; None once there is nothing more to wait for.
         looks: how many of the planned looks are done.
         absent: whether it was proven that the provider does not have it.
     """
 
     flight: Flight
+    since_at: float
     due_at: float | None
     looks: int = 0
     absent: bool = False
@@ -60,13 +63,21 @@ class SubmitOnceMore(Protocol):
         ...
 
 
+class Failed(Protocol):
+    """Takes a job whose outcome was decided, with how many copies of it were answered."""
+
+    def __call__(self, flight: Flight, *, copies: int) -> None:
+        """Take note of it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Findings:
     """What the reconciler tells the scheduler: who was found, is submitted again, failed; and that it looked."""
 
     adopted: Callable[[Flight], None]
     again: SubmitOnceMore
-    failed: Callable[[Flight], None]
+    failed: Failed
     changed: Callable[[], None]
 
 
@@ -110,7 +121,7 @@ class Reconciler:
         return len(self._cases)
 
     def __repr__(self) -> str:
-        return f"<Reconciler: {len(self._cases)} unknown, {self.absent} absent>"
+        return f"<Reconciler: {len(self._cases)} unknown, {sum(case.absent for case in self._cases.values())} absent>"
 
     # --- from outside -----------------------------------------------------------------------------
 
@@ -118,23 +129,19 @@ class Reconciler:
         """Take up what an earlier process left unknown; its first look comes before any new submission."""
         self.first_pass_done = not flights
         for flight in flights:
-            self._cases[flight.job] = Case(flight, due_at=self._clock.now())
+            self._cases[flight.job] = Case(flight, self._clock.now(), due_at=self._clock.now())
         self._news.set()
 
     def add(self, flight: Flight) -> None:
         """Take up one more case; its row needs a while to appear."""
-        self._cases[flight.job] = Case(flight, due_at=self._clock.now() + LOOK_AT_GRACES[0] * self._grace_s)
+        now = self._clock.now()
+        self._cases[flight.job] = Case(flight, now, due_at=now + LOOK_AT_GRACES[0] * self._grace_s)
         self._news.set()
 
     @property
     def waits(self) -> bool:
         """Whether a case may still be settled by waiting."""
-        return self._looking or any(case.due_at is not None for case in self._cases.values())
-
-    @property
-    def absent(self) -> int:
-        """How many submissions were proven absent at the provider."""
-        return sum(case.absent for case in self._cases.values())
+        return self._looking or self._release or any(case.due_at is not None for case in self._cases.values())
 
     def recent(self, typical_s: Callable[[str], float]) -> int:
         """Return how many lost submissions may be running at the provider now, by the typical time of their model."""
@@ -146,15 +153,17 @@ class Reconciler:
         self._news.set()
 
     async def _release_absent(self) -> None:
-        """Submit again what was proven absent, and give the others one more look."""
+        """Look once more at every case, and submit again what is absent still; then the others get one more look."""
         self._release = False
+        for case in self._cases.values():
+            case.due_at, case.absent = self._clock.now(), False
+        await self._look()
         absent = [case for case in self._cases.values() if case.absent]
         for case in absent:
             await self._submit_again(case, "absent from the history, which shows later submissions")
-        if absent:
+        for case in self._cases.values():
             # What is submitted again now is the later submission that the others were waiting for.
-            for case in self._cases.values():
-                case.due_at = self._clock.now() + max(FIRST_LOOK_S_MIN, self._grace_s / 3)
+            case.due_at = self._clock.now() + max(FIRST_LOOK_S_MIN, self._grace_s) if absent else None
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -162,20 +171,23 @@ class Reconciler:
         """Look when it is time, until cancelled."""
         while True:
             if self._release:
-                await self._release_absent()
+                await self._looking_at(self._release_absent())
             due_at = min((case.due_at for case in self._cases.values() if case.due_at is not None), default=None)
             if due_at is None or not await self._sleep_until(due_at):
                 if due_at is None:
                     await self._news.wait()
                 self._news.clear()
                 continue
-            self._looking = True
-            try:
-                await self._look()
-            finally:
-                self._looking = False
-                self.first_pass_done = True
-            self._findings.changed()
+            await self._looking_at(self._look())
+
+    async def _looking_at(self, look: Coroutine[None, None, None]) -> None:
+        self._looking = True
+        try:
+            await look
+        finally:
+            self._looking = False
+            self.first_pass_done = True
+        self._findings.changed()
 
     async def _sleep_until(self, moment: float) -> bool:
         """Sleep; returns False if news came first."""
@@ -196,23 +208,30 @@ class Reconciler:
         now = self._clock.now()
         due = [case for case in self._cases.values() if case.due_at is not None and case.due_at <= now]
         named = [case for case in due if case.flight.request_id]
-        for case in named:
-            await self._look_by_id(case)
+        while named and await self._look_by_id(named[0]):
+            named.pop(0)
+        for case in named[1:]:  # the history is away: it would be asked once for each in vain
+            self._looked(case, answered=False)
         for group in _windows([case for case in due if not case.flight.request_id]):
             await self._look_by_body(group)
 
-    async def _look_by_id(self, case: Case) -> None:
-        """Look up a request whose id is known, but whose status the provider no longer tells."""
+    async def _look_by_id(self, case: Case) -> bool:
+        """Look up a request whose id is known, but whose status the provider no longer tells.
+
+        Returns whether the history answered.
+        """
         row = None if self._history is None else await self._history.row(case.flight.request_id)
         if isinstance(row, HistoryRow) and row.state != "running":
             # The scheduler asks about it in the ordinary way; a record that is gone leads back to this row.
             await self._adopt(case, row)
-            return
+            return True
+        answered = not isinstance(row, Unavailable)
         self._log.info("not_settled", id=case.flight.id, request_id=case.flight.request_id)
         if self._policy == "fail" and self._grace_is_over(case):
             await self._give_up(case)
         else:  # it was accepted, so it is never submitted again
-            self._looked(case, answered=not isinstance(row, Unavailable))
+            self._looked(case, answered=answered)
+        return answered
 
     async def _look_by_body(self, group: list[Case]) -> None:
         """Look for submissions whose id was never learned, in the window around their intents."""
@@ -222,13 +241,14 @@ class Reconciler:
             for case in group:
                 await self._conclude(case, looked=False, proven=False)
             return
-        submitted_utc = await self._ledger.owners([row.request_id for row in rows])
-        matches = assign([case.flight for case in group], rows, owned=submitted_utc)
-        for flight, row in matches:
-            await self._adopt(self._cases[flight.job], row)
+        ours, claimants = await self._ledger.claims(group[0].flight.model, [row.request_id for row in rows])
+        for flight, row in assign(claimants, rows, owned=ours):
+            found = self._cases.get(flight.job)
+            if found is not None:
+                await self._adopt(found, row)
         for case in group:
             if case.flight.job in self._cases:
-                proven = self._grace_is_over(case) and await self._has_caught_up(case, rows, submitted_utc)
+                proven = self._grace_is_over(case) and await self._has_caught_up(case, rows, ours)
                 await self._conclude(case, looked=True, proven=proven)
 
     async def _rows_around(self, group: list[Case]) -> list[HistoryRow] | Unavailable:
@@ -239,27 +259,33 @@ class Reconciler:
             group[0].flight.model, since_utc=min(intents) - BEFORE_INTENT_S, until_utc=max(intents) + AFTER_INTENT_S
         )
 
-    async def _has_caught_up(self, case: Case, rows: list[HistoryRow], submitted_utc: dict[str, float]) -> bool:
-        """Whether the history shows a submission of ours that is later than the lost one."""
-        intent_utc = case.flight.intent_utc
-        if shows_later(rows, submitted_utc, than_utc=intent_utc):
+    async def _has_caught_up(self, case: Case, rows: list[HistoryRow], ours: dict[str, Flight]) -> bool:
+        """Whether the history shows a submission of ours that was intended later than the lost one."""
+        flight = case.flight
+        if shows_later(rows, ours, than_utc=flight.intent_utc):
             return True
-        later_utc = await self._ledger.first_submission_after(case.flight.model, intent_utc)
+        later_utc = await self._ledger.first_intent_after(flight.model, flight.intent_utc)
         if later_utc is None or self._history is None:
             return False
         around = await self._history.rows(
-            case.flight.model, since_utc=later_utc - BEFORE_INTENT_S, until_utc=later_utc + AFTER_INTENT_S
+            flight.model, since_utc=later_utc - BEFORE_INTENT_S, until_utc=later_utc + AFTER_INTENT_S
         )
         if isinstance(around, Unavailable):
             return False
-        return shows_later(around, await self._ledger.owners([row.request_id for row in around]), than_utc=intent_utc)
+        owners, _ = await self._ledger.claims(flight.model, [row.request_id for row in around])
+        return shows_later(around, owners, than_utc=flight.intent_utc)
 
     # --- concluding -------------------------------------------------------------------------------
 
     async def _adopt(self, case: Case, row: HistoryRow) -> None:
         flight = case.flight
         submitted_utc = row.created_utc or flight.intent_utc
-        await self._ledger.accepted(flight.job, flight.attempts, row.request_id, utc=submitted_utc)
+        try:
+            await self._ledger.accepted(flight.job, flight.attempts, row.request_id, utc=submitted_utc)
+        except RefusedChange:
+            # Its row was claimed while we looked: the reply of an equal job came after all.
+            self._looked(case, answered=False)
+            return
         flight.request_id, flight.submitted_utc = row.request_id, submitted_utc
         flight.submitted_at = flight.intended_at
         flight.error, flight.failures = None, 0
@@ -287,7 +313,7 @@ class Reconciler:
             message = f"{flight.attempts} submissions got no answer; the last was {why}"
             await self._fail(case, JobError(kind="not_accepted", message=message, retryable=True, paid=not case.absent))
             return
-        await self._ledger.released(flight.job)
+        await self._ledger.released(flight.job, proven=case.absent)
         self._log.warning("submitted_again", id=flight.id, reason=why)
         flight.error, flight.request_id = None, ""
         del self._cases[flight.job]  # only now: until it is somewhere else, it keeps the run from ending
@@ -300,9 +326,9 @@ class Reconciler:
     async def _fail(self, case: Case, error: JobError) -> None:
         flight = case.flight
         flight.error = error
-        await self._ledger.failed(flight.job, flight.attempts, error)
+        copies = await self._ledger.failed(flight.job, flight.attempts, error)
         del self._cases[flight.job]
-        self._findings.failed(flight)
+        self._findings.failed(flight, copies=copies)
 
     # --- when to look -----------------------------------------------------------------------------
 
@@ -316,7 +342,7 @@ class Reconciler:
         """Plan the next look: the next of the list after an answer, the same again after none."""
         if answered:
             self._plan_next_look(case)
-        elif self._age_s(case) > self._grace_s * LOOK_AT_GRACES[-1]:
+        elif self._clock.now() - case.since_at > self._grace_s * LOOK_AT_GRACES[-1]:
             case.due_at = None
         else:
             case.due_at = self._clock.now() + min(RETRY_S, max(FIRST_LOOK_S_MIN, self._grace_s / 15))

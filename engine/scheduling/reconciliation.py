@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from engine.job.records import decode_json
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from engine.job.flight import Flight
     from engine.provider.history import HistoryRow
@@ -24,18 +24,20 @@ AFTER_INTENT_S = 300.0
 
 
 def assign(
-    lost: Iterable[Flight], rows: Sequence[HistoryRow], *, owned: Collection[str]
+    claimants: Iterable[Flight], rows: Sequence[HistoryRow], *, owned: Collection[str]
 ) -> list[tuple[Flight, HistoryRow]]:
-    """Return which lost submission is which row, each used once.
+    """Return which submission without an id is which row, each used once.
 
-    Exact bodies are matched before bodies with additions, and longer bodies before shorter ones, so that a
-    body that is part of another cannot take the other's row.
+    Exact bodies are matched before bodies with additions, and longer bodies before shorter ones. For that to keep
+    a body that is part of another from taking the other's row, *every* submission that has no id yet must be
+    among the claimants: those that are due, those that are not, and those whose reply may still come.
 
     Args:
+        claimants: those that come first choose first among equals.
         owned: request ids that belong to jobs already.
     """
     free = {row.request_id: row for row in rows if row.request_id not in owned and row.body is not None}
-    waiting = sorted(lost, key=lambda flight: (-len(flight.params), flight.intent_utc))
+    waiting = sorted(claimants, key=lambda flight: -len(flight.params))
     found: list[tuple[Flight, HistoryRow]] = []
     for matches in (_equal, _contains):
         for flight in list(waiting):
@@ -47,14 +49,23 @@ def assign(
     return found
 
 
-def shows_later(rows: Iterable[HistoryRow], submitted_utc: dict[str, float], *, than_utc: float) -> bool:
-    """Whether the history shows a submission of ours that was made after ``than_utc``: it has caught up that far.
+def shows_later(rows: Iterable[HistoryRow], ours: Mapping[str, Flight], *, than_utc: float) -> bool:
+    """Whether the history shows a submission of ours that was intended after ``than_utc``: it has caught up that far.
+
+    Only a row counts that we would have recognised had its reply been lost: a history without bodies, or by a
+    clock that is far off, proves nothing about anybody's absence.
 
     Args:
-        rows: what the history shows.
-        submitted_utc: when each of our own requests was submitted, by its id.
+        ours: the jobs of this run by the request ids that they own.
     """
-    return any(submitted_utc.get(row.request_id, 0.0) > than_utc for row in rows)
+    return any(
+        (mine := ours.get(row.request_id)) is not None and mine.intent_utc > than_utc and _recognised(mine, row)
+        for row in rows
+    )
+
+
+def _recognised(flight: Flight, row: HistoryRow) -> bool:
+    return row.body is not None and _around(flight, row) and _contains(row.body, decode_json(flight.params))
 
 
 def _around(flight: Flight, row: HistoryRow) -> bool:

@@ -106,6 +106,7 @@ class Scheduler:
         self._low_disk = low_disk
         self._disk_reason = ""
         self._taken_up = False
+        self._last_look_after = -1
         self._finished = asyncio.Event()
         self.stop: Stop | None = None
 
@@ -144,13 +145,14 @@ class Scheduler:
             tally=tally,
             log=log,
             polling_for=polling_for,
+            record_life_s=record_life_s,
             on_stop=self.request_stop,
             on_change=self._changed,
         )
         self._credit = Credit(
             ask=ask_credits,
             clock=clock,
-            price_usd=lambda: rules.spend.price_usd(config.provider.model or ""),
+            price_usd=lambda: self._feeder.next_price_usd,
             may_wait=lambda: wait_for_credit or len(self._in_flight) > 0,
             on_open=self._wake_feeder,
             on_broke=self.request_stop,
@@ -222,7 +224,8 @@ class Scheduler:
         if self.stop is not None and stop.manner <= self.stop.manner:
             return
         self._log.warning("stopping", kind=stop.kind, reason=stop.message, manner=stop.manner.name.lower())
-        self.stop = stop if self.stop is None else self.stop.harder(stop.manner)
+        # A hard stop adds no reason of its own; any other harder one is what the person has to know.
+        self.stop = self.stop.harder(stop.manner) if self.stop and stop.manner is Manner.NOW else stop
         self._feeder.close()
         if stop.manner >= Manner.DOWNLOADS:
             for urgency in Urgency:
@@ -286,9 +289,9 @@ class Scheduler:
 
     def _tick(self) -> None:
         """Look again every second: time itself opens and closes gates (a record ages, a lost submission has ended)."""
+        self._agenda.at(self._clock.now() + TICK_S, self._tick)
         self._disk_reason = self._low_disk()
         self._changed()
-        self._agenda.at(self._clock.now() + TICK_S, self._tick)
 
     def _comes_first(self) -> str:
         """Say what has to be seen to before anything new is submitted; empty if nothing."""
@@ -317,9 +320,9 @@ class Scheduler:
             self._spend.write_off(flight.job)
         self._take_back(flight)
 
-    def _given_up(self, flight: Flight) -> None:
+    def _given_up(self, flight: Flight, *, copies: int) -> None:
         self._tally.unknown -= 1
-        self._landing.rest(flight, AtRest(succeeded=False))
+        self._landing.rest(flight, AtRest(succeeded=False, copies=copies))
 
     # --- what the parts tell each other -----------------------------------------------------------
 
@@ -341,16 +344,20 @@ class Scheduler:
             return
         if self.stop is not None:
             self._finished.set()
-        elif self._feeder.refusal and self._tally.pending and not self._feeder.offered:
-            self.request_stop(self._spend.stop(self._feeder.refusal))
-        elif self._tally.input_complete and self._tally.pending == 0 and not self._launcher.returning:
+        elif self._tally.pending == 0 and self._tally.input_complete:
             self._settle_unknowns()
+        elif self._feeder.refusal and not self._feeder.offered and not self._reconciler.waits:
+            self.request_stop(self._spend.stop(self._feeder.refusal))
 
     def _settle_unknowns(self) -> None:
-        """At the end of the batch: wait for what the history may still show, then submit again what it lacks."""
+        """At the end of the batch: wait for what the history may still show, then submit again what it lacks.
+
+        A last look is due whenever something was submitted since the one before: it may be the proof.
+        """
         if self._reconciler.waits:
             return
-        if self._reconciler.absent:
+        if len(self._reconciler) and self._last_look_after != self._tally.submits:
+            self._last_look_after = self._tally.submits
             self._reconciler.ask_release()
         else:
             self._finished.set()

@@ -1,7 +1,8 @@
 """Money: what was spent, what is reserved, and whether one more job may be submitted.
 
 The price of a job is reserved before its POST and settled when the provider says what it charged, so that
-spent + reserved never exceeds the budget, however many are in flight. A failed job gives its reservation
+spent + reserved never exceeds the budget, however many are in flight; the price is the most that a job of the
+model was ever charged, so a dearer one can exceed it by the difference, once. A failed job gives its reservation
 back; an unknown one keeps it, because it may have been charged. Pure: knows no clock and no I/O.
 """
 
@@ -27,6 +28,8 @@ class Spend:
         jobs_max: how many jobs this process may submit; None for no limit.
         listed_price_usd: the price of a model before any job of it was settled; None if nobody knows.
         spent_usd: what the run has spent so far.
+        highest_usd: the most that a job of each model was charged so far.
+        written_off_usd: what repeated submissions may have cost besides.
     """
 
     def __init__(
@@ -36,14 +39,16 @@ class Spend:
         jobs_max: int | None,
         listed_price_usd: Callable[[str], float | None],
         spent_usd: float,
+        highest_usd: dict[str, float] | None = None,
+        written_off_usd: float = 0.0,
     ) -> None:
         self.cost_usd_max = cost_usd_max
         self.jobs_max = jobs_max
         self.spent_usd = spent_usd
         self._listed_price_usd = listed_price_usd
-        self._highest_usd: dict[str, float] = {}
+        self._highest_usd = dict(highest_usd or {})
         self._reserved: dict[int, float] = {}
-        self._reserved_usd = 0.0
+        self._reserved_usd = written_off_usd
         self._submitted: set[int] = set()
 
     def __repr__(self) -> str:
@@ -66,7 +71,7 @@ class Spend:
             return ""
         price_usd = self.price_usd(model)
         if price_usd is None:
-            return "the first job shows the price" if self._reserved else ""
+            return f"the price of {model} is not known until its first job is settled" if self._reserved else ""
         if self.spent_usd + self.reserved_usd + price_usd <= self.cost_usd_max + _CENT_FRACTION:
             return ""
         reserved = f" and ${self.reserved_usd:,.2f} are reserved" if self._reserved else ""
@@ -77,8 +82,8 @@ class Spend:
 
     @staticmethod
     def stop(refusal: str) -> Stop:
-        """Return the reason to stop once nothing is in flight whose settlement could make room."""
-        hint = "raise budget.cost_usd_max or --max-jobs; then run the same command again"
+        """Return the reason to stop once nothing is left whose settlement could make room."""
+        hint = "raise budget.cost_usd_max or --max-jobs, or set budget.price_usd; then run the same command again"
         return Stop("budget", refusal, ExitCode.STOPPED, Manner.HARVEST, hint)
 
     def reserve(self, job: int, price_usd: float | None, *, counted: bool = True) -> None:
@@ -100,7 +105,7 @@ class Spend:
 
     def settle(self, job: int, model: str, cost_usd: float | None) -> None:
         """Replace a reservation by what was charged; a charge that nobody names stays reserved at its price."""
-        if cost_usd is None:
+        if cost_usd is None or job not in self._reserved:
             return
         self.give_back(job)
         self.spent_usd += cost_usd

@@ -295,23 +295,25 @@ def row(state: Any, *, urls: tuple[str, ...] = (URL,)) -> HistoryRow:
 
 
 @pytest.mark.parametrize(
-    ("answer", "step", "state"),
+    ("answer", "age_s", "step", "state"),
     [
-        (None, SetAside, State.UNKNOWN),
-        (Unavailable("down"), SetAside, State.UNKNOWN),
-        (row("completed"), Fetched, State.READY),
-        (row("failed"), AtRest, State.FAILED),
-        (row("running"), AskAgain, State.SUBMITTED),
+        (None, 600, AskAgain, State.SUBMITTED),
+        (None, 4_000, SetAside, State.UNKNOWN),
+        (Unavailable("down"), 4_000, AskAgain, State.SUBMITTED),
+        (row("completed"), 600, Fetched, State.READY),
+        (row("completed", urls=()), 600, AskAgain, State.SUBMITTED),
+        (row("failed"), 600, AtRest, State.FAILED),
+        (row("running"), 600, AskAgain, State.SUBMITTED),
     ],
 )
 def test_an_old_request_that_is_not_found_ends_only_on_the_historys_word(
-    build: Callable[..., World], clock: Any, answer: Any, step: type, state: State
+    build: Callable[..., World], clock: Any, answer: Any, age_s: float, step: type, state: State
 ) -> None:
     @on_virtual_clock
     async def check() -> None:
         world = build(history=OneRow(answer))
         flight = await flight_at(world, State.SUBMITTED)
-        await clock.sleep(600)
+        await clock.sleep(age_s)
         world.provider.poll_script.append(NotFound("gone"))
         assert isinstance(await world.life.poll(flight), step)
         assert await state_of(world.ledger) == state

@@ -1,0 +1,111 @@
+"""What the panel and the plain line say of a run."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from engine.console.figures import Figures
+from engine.console.progress import can_redraw, panel_rows, plain_line
+from engine.errors import ExitCode
+from engine.scheduling.stop import Stop
+from engine.scheduling.tally import Tally
+
+if TYPE_CHECKING:
+    from engine.run import Run
+
+WIDE, NARROW = 120, 60
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def _run(*, waits_for: str = "", stop: Stop | None = None, name: str = "night.run") -> Run:
+    directory = SimpleNamespace(root=Path(name))
+    return cast("Run", SimpleNamespace(directory=directory, waits_for=waits_for, stop=stop))
+
+
+def _figures(tally: Tally) -> Figures:
+    return Figures(tally, lambda: 0.0)
+
+
+def _rows(tally: Tally, run: Run | None = None, *, width: int = WIDE) -> dict[str, str]:
+    return dict(panel_rows(_figures(tally), run or _run(), width=width))
+
+
+def test_the_bar_counts_what_is_at_rest() -> None:
+    assert "6/24" in _rows(Tally(lines=24, succeeded=4, failed=1, invalid=1))["night.run"]
+
+
+def test_a_run_without_lines_has_a_bar() -> None:
+    assert "0/0+" in _rows(Tally())["night.run"]
+
+
+def test_an_input_that_is_still_read_is_said_to_be() -> None:
+    assert "still being read" in _rows(Tally(lines=3, pending=3))["waiting"]
+
+
+def test_a_narrow_panel_leaves_out_the_places_where_no_job_is() -> None:
+    assert _rows(Tally(generating=7), width=NARROW)["in flight"] == "7 (7 generating)"
+
+
+def test_no_row_of_a_narrow_panel_is_wider_than_the_terminal() -> None:
+    tally = Tally(lines=99_999, submitting=99, generating=999, downloading=99, pending=9_999, unknown=9)
+    tally.recent_failures.append(("clip-1", "rejected", "a very long sentence " * 20))
+    assert max(len(text) for text in _rows(tally, width=NARROW).values()) <= NARROW - len("in flight") - 2
+
+
+def test_a_shortened_failure_ends_in_an_ellipsis() -> None:
+    tally = Tally()
+    tally.recent_failures.append(("clip-1", "rejected", "x" * 300))
+    assert _rows(tally)["failed"].endswith("x…")
+
+
+def test_set_aside_jobs_have_a_row_only_when_there_are_some() -> None:
+    assert "set aside" not in _rows(Tally())
+    assert _rows(Tally(unknown=2, held=1))["set aside"] == "2 unknown · 1 held"
+
+
+def test_what_the_run_waits_for_is_a_row() -> None:
+    assert _rows(Tally(), _run(waits_for="no credit"))["waits for"] == "no credit"
+
+
+def test_ids_and_messages_cannot_steer_the_panel() -> None:
+    tally = Tally()
+    tally.recent_failures.append(("a\x1b[2J", "rejected", "\u202ebad\n"))
+    rows = _rows(tally, _run(waits_for="\x1b]0;x\x07", name="n\x1b.run"))
+    assert all(text.isprintable() for row in rows.items() for text in row)
+
+
+def test_a_run_that_stops_gives_no_estimate() -> None:
+    stop = Stop("interrupted", "stopped by SIGINT", ExitCode.INTERRUPTED)
+    assert "eta" not in plain_line(_figures(Tally(lines=9)), _run(stop=stop))
+
+
+def test_the_plain_line_is_one_line_without_colour() -> None:
+    assert plain_line(_figures(Tally(lines=9, succeeded=2)), _run(waits_for="a\n\x1b[1m")).isprintable()
+
+
+@pytest.mark.parametrize("term", ["dumb", "DUMB", "unknown"])
+def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch, term: str) -> None:
+    monkeypatch.setenv("TERM", term)
+    assert not can_redraw(_Terminal())
+
+
+def test_a_terminal_gets_a_panel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert can_redraw(_Terminal())
+
+
+def test_a_file_gets_plain_lines() -> None:
+    assert not can_redraw(io.StringIO())
+
+
+def test_a_closed_stderr_gets_no_panel() -> None:
+    assert not can_redraw(None)

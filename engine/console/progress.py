@@ -29,6 +29,7 @@ PANEL_INTERVAL_S = 0.5
 LINE_INTERVAL_S = 30.0
 FAILURES_SHOWN_MAX = 3
 NARROW_COLUMNS = 80
+LABEL_LENGTH_MAX = 20
 DUMB_TERMINALS = frozenset({"dumb", "unknown"})
 
 
@@ -105,7 +106,10 @@ def panel_rows(figures: Figures, run: Run, *, width: int) -> list[tuple[str, str
     """Return the panel's rows as (label, text), without control characters."""
     tally = figures.tally
     rows = [
-        (harmless(run.directory.root.name), _bar(figures, run, width=max(10, min(40, width - 40)))),
+        (
+            _shortened(harmless(run.directory.root.name), LABEL_LENGTH_MAX),
+            _bar(figures, run, width=max(8, min(40, width - 52))),
+        ),
         ("at rest", f"{tally.succeeded} succeeded · {tally.failed} failed · {tally.invalid} invalid"),
         ("in flight", _in_flight(tally, narrow=width < NARROW_COLUMNS)),
         ("waiting", f"{tally.pending}" + ("" if tally.input_complete else " so far, the input is still being read")),

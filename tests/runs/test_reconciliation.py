@@ -22,6 +22,10 @@ LOST_ONCE = {
 }
 
 
+def write_lines(path: Path, lines: list[dict[str, object]]) -> None:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
 async def test_a_history_by_a_clock_that_is_far_off_proves_nobodys_absence(jobs: Path) -> None:
     write_jobs(jobs, 8)
     async with provider(**LOST_ONCE, clock_offset_s=-120.0) as simulator:
@@ -33,9 +37,12 @@ async def test_a_history_by_a_clock_that_is_far_off_proves_nobodys_absence(jobs:
 
 async def test_a_body_that_is_part_of_another_takes_not_the_others_row(jobs: Path) -> None:
     params = {"image_url": "https://example.com/face-3.png", "audio_url": "https://example.com/take.wav"}
-    lines = [{"id": "short", "params": params}, {"id": "long", "params": {**params, "prompt": "smiling"}}]
+    lines: list[dict[str, object]] = [
+        {"id": "short", "params": params},
+        {"id": "long", "params": {**params, "prompt": "smiling"}},
+    ]
     lines += [{"id": f"other-{n}", "params": {**params, "image_url": f"https://example.com/{n}.png"}} for n in range(4)]
-    jobs.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_lines(jobs, lines)
     async with provider(**LOST_ONCE) as simulator:
         outcome = await run(simulator, jobs)
         assert outcome.exit_code == ExitCode.SUCCEEDED

@@ -307,7 +307,7 @@ def row(state: Any, *, urls: tuple[str, ...] = (URL,)) -> HistoryRow:
     ],
 )
 def test_an_old_request_that_is_not_found_ends_only_on_the_historys_word(
-    build: Callable[..., World], clock: Any, answer: Any, age_s: float, step: type, state: State
+    build: Callable[..., World], clock: Any, *, answer: Any, age_s: float, step: type, state: State
 ) -> None:
     @on_virtual_clock
     async def check() -> None:

@@ -6,11 +6,12 @@ key, and is the one case in which results may come from this machine without bei
 
 from __future__ import annotations
 
+import re
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.errors import ConfigError, StorageError
+from engine.errors import AccountError, ConfigError, StorageError
 from engine.provider.api_key import SIMULATOR_KEY, find_api_key
 from engine.provider.description import load_description
 
@@ -68,7 +69,16 @@ def key_for(config: RunConfig, description: ProviderDescription) -> str:
     settings = config.provider
     if description.name == SIMULATOR and settings.api_key_env is None and settings.api_key_file is None:
         return SIMULATOR_KEY
-    return find_api_key(settings.api_key_env or description.api_key_env, settings.api_key_file)
+    variable = settings.api_key_env or description.api_key_env
+    key = find_api_key(variable, settings.api_key_file)
+    pattern = description.api_key_pattern
+    if pattern and settings.base_url is None and not re.fullmatch(pattern, key):
+        # A key of another service would be given away by trying it.
+        raise AccountError(
+            f"what is in {variable} does not look like a key of {description.name}; it was sent nowhere",
+            hint="copy the key from the provider's console again",
+        )
+    return key
 
 
 @asynccontextmanager

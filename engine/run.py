@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 STREAM_BROKEN = Stop(
     "broken_pipe",
-    "nobody reads the result lines on stdout any more",
+    "stdout takes no more result lines",
     ExitCode.STOPPED,
     Manner.HARVEST,
     "the lines are in the run directory's results.jsonl; go on with 'engine resume'",
@@ -305,6 +305,8 @@ class Run:
         except* EngineError as group:
             raise first_of(group) from None
         await self._writer.write_owed()
+        if self._writer.stream_broken.is_set():
+            self.request_stop(STREAM_BROKEN)
         await self._close_books()
 
     async def _read_input(self) -> None:

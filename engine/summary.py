@@ -22,7 +22,9 @@ SUMMARY_VERSION = 1
 
 
 def exit_code_of(found: Survey, stop: Stop | None) -> ExitCode:
-    """Return how the process ends: a reason to stop only counts if it left something undone."""
+    """Return how the process ends: a reason to stop counts only if it left something undone."""
+    if stop is not None and stop.kind == "broken_pipe":
+        return stop.exit_code  # every line is in the output file, but whoever read the stream has not got them all
     at_rest = found.succeeded + found.failed + found.invalid
     if at_rest < found.lines or not found.input_complete:
         return stop.exit_code if stop is not None else ExitCode.STOPPED

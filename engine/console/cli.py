@@ -69,13 +69,12 @@ def main() -> None:
         say_error(error)
         code = error.exit_code
     except BrokenPipeError:
-        _silence_stdout()
         code = ExitCode.STOPPED
     except OSError as error:
         # A refusal that nobody foresaw is the disk's or stdout's, and no traceback helps the person to end it.
         say_error(StorageError(_os_words(error), hint="see to it, then run the same command again"))
-        _silence_stdout()
         code = ExitCode.STORAGE
+    _flush_or_forget()
     sys.exit(int(code or 0))
 
 
@@ -91,11 +90,16 @@ def _occupy_standard_descriptors() -> None:
             os.open(os.devnull, unusable)  # takes the lowest free number, which is this one
 
 
-def _silence_stdout() -> None:
-    """Let Python flush what is left into nothing: it must not complain about stdout once more at exit."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 1)
-    os.close(nothing)
+def _flush_or_forget() -> None:
+    """Flush what is still owed to the standard streams; else Python would try at exit, and change the exit code."""
+    for fd, stream in enumerate((sys.stdout, sys.stderr), start=1):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, fd)
+            os.close(nothing)
 
 
 def _os_words(error: OSError) -> str:

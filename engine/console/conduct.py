@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,13 @@ from engine.scheduling.stop import Manner, Stop
 if TYPE_CHECKING:
     from engine.run import RunRequest
 
-_EXIT_CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+_EXIT_CODES = {
+    signal.SIGINT: ExitCode.INTERRUPTED,
+    signal.SIGTERM: ExitCode.TERMINATED,
+    signal.SIGHUP: ExitCode.TERMINATED,  # the terminal went away: harvest, rather than die with replies under way
+}
+LAST_WORDS_S = 1.8
+"""A second signal promises an end within two seconds, whatever still blocks then (a pipe that nobody reads)."""
 CAUSES_SHOWN_MAX = 5
 WARNINGS_SHOWN_MAX = 5
 
@@ -63,11 +70,13 @@ def _install_signals(run: Run) -> None:
             say(f"{number.name}: {_harvest_words(run)}")
         elif len(received) == 2:  # noqa: PLR2004 (the second signal)
             run.request_stop(Stop("interrupted", f"stopped by {number.name}", _EXIT_CODES[number], Manner.NOW))
+            loop.call_later(LAST_WORDS_S, os._exit, int(_EXIT_CODES[number]))
         else:
             os._exit(int(_EXIT_CODES[number]))
 
     for number in _EXIT_CODES:
-        loop.add_signal_handler(number, on_signal, number)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants a lost terminal to be ignored
+            loop.add_signal_handler(number, on_signal, number)
 
 
 def _say_reopened(run: Run) -> None:
@@ -93,7 +102,7 @@ def _harvest_words(run: Run) -> str:
 
 
 def _resume_command(run: Run) -> str:
-    return f"go on with: engine resume {run.directory.root}"
+    return f"go on with: engine resume {shlex.quote(str(run.directory.root))}"
 
 
 def _say_end(run: Run, *, quiet: bool, worked: bool) -> None:

@@ -55,7 +55,7 @@ class ResultWriter:
         on_written: Callable[[ResultLine], None],
     ) -> None:
         self._ledger = ledger
-        self._path = path
+        self._path = path.resolve()  # a link stays a link when the output is written anew
         self._stream_fd = stream_fd
         self._ordered = ordered
         self._rebuild = rebuild
@@ -73,6 +73,8 @@ class ResultWriter:
             OutputError: the file is shorter than the mark or was edited.
             UsageError: the file holds something that this run did not write.
         """
+        if self._path.exists() and not self._path.is_file():
+            raise UsageError(f"the output {self._path} is not a regular file", hint="-o - prints the lines to stdout")
         facts = await self._ledger.facts()
         if facts.get("output_path") != self._mark.path:
             await self._claim(moved=bool(facts.get("output_lines")))

@@ -49,13 +49,8 @@ class RunDir:
             StorageError: its file system is read-only.
         """
         try:
-            if self.root.exists() and not self.root.is_dir():
-                raise NotADirectoryError(errno.ENOTDIR, "it is not a directory")
             make_directory(self.root)
-            if os.statvfs(self.root).f_flag & os.ST_RDONLY:
-                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-            if not os.access(self.root, os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, "not writable")
+            _check_writable(self.root)
         except OSError as error:
             kind = StorageError if error.errno == errno.EROFS else UsageError
             raise kind(
@@ -74,6 +69,15 @@ class RunDir:
                 f"{self.root} is not a run directory: it holds no run.db",
                 hint="name the directory that 'engine run' made (for jobs.jsonl it is jobs.run)",
             )
+
+
+def _check_writable(directory: Path) -> None:
+    if not directory.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "it is not a directory")
+    if os.statvfs(directory).f_flag & os.ST_RDONLY:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "not writable")
 
 
 class RunLock:

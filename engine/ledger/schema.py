@@ -145,8 +145,12 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise LedgerError(f"there is no run in {path.parent}: {path.name} is missing", hint="name a run directory")
+    if path.stat().st_size == 0:
+        raise LedgerError(
+            f"there is no run in {path.parent} yet: {path.name} is empty", hint="begin it: engine run INPUT"
+        )
     try:
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?{_reading_mode(path)}", uri=True, isolation_level=None)
     except sqlite3.Error as error:
         raise _unreadable(path, error) from error
     try:
@@ -158,6 +162,12 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _reading_mode(path: Path) -> str:
+    """Return how to open a database for reading: on a disk that nobody can write, SQLite must not look for writers."""
+    read_only = bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
+    return "mode=ro&immutable=1" if read_only and not path.with_name(path.name + "-wal").exists() else "mode=ro"
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -194,7 +204,7 @@ def check_is_ledger(db: sqlite3.Connection, path: Path) -> None:
     if path.stat().st_size <= _QUICK_CHECK_BYTES_MAX:
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
-            raise _damaged(path, str(verdict))
+            raise _damaged(path, str(verdict).splitlines()[-1])
 
 
 def _is_blank(db: sqlite3.Connection) -> bool:

@@ -430,5 +430,6 @@ def _wrong_contract(message: str, manner: Manner = Manner.HARVEST) -> Stop:
         message,
         ExitCode.USAGE,
         manner,
-        "check provider.model and provider.base_url; then run the same command again",
+        "check provider.base_url and the model's name; a run keeps the models that its lines were read with, so a "
+        "mended name needs another run (--run-dir)",
     )

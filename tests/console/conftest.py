@@ -72,9 +72,7 @@ def environment(**extra: str) -> dict[str, str]:
     return {**kept, "PYTHONUTF8": "1", **extra}
 
 
-def engine(
-    *words: str | Path, cwd: Path, stdin: bytes = b"", env: dict[str, str] | None = None, **popen: Any
-) -> Ended:
+def engine(*words: str | Path, cwd: Path, stdin: bytes = b"", env: dict[str, str] | None = None, **popen: Any) -> Ended:
     """Run a command to its end."""
     if "stdin" not in popen:
         popen["input"] = stdin

@@ -56,7 +56,7 @@ def test_a_narrow_panel_leaves_out_the_places_where_no_job_is() -> None:
 
 
 def test_no_row_of_a_narrow_panel_is_wider_than_the_terminal() -> None:
-    tally = Tally(lines=99_999, submitting=99, generating=999, downloading=99, pending=9_999, unknown=9)
+    tally = Tally(lines=99_999, generating=999, downloading=99, pending=9_999, unknown=9)
     tally.recent_failures.append(("clip-1", "rejected", "a very long sentence " * 20))
     assert max(len(text) for text in _rows(tally, width=NARROW).values()) <= NARROW - len("in flight") - 2
 

@@ -1,0 +1,70 @@
+"""``engine retry``: only what was asked for, and always a word on what that came to."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.console.conftest import count_of, engine, provider_with, results, some_jobs
+from tests.crash.harness import operate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.console.conftest import Provider
+
+pytestmark = [pytest.mark.processes, pytest.mark.sockets]
+
+JOBS = 4
+
+
+@pytest.fixture(scope="module")
+def healed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Provider, Path]]:
+    """A provider that has failed every job and now works, and the run that met it."""
+    directory = tmp_path_factory.mktemp("failed")
+    jobs = some_jobs(directory, JOBS)
+    with provider_with("work.duration_median_s=0.1", "rate.requests_per_window=0", "faults.failed_job=1.0") as provider:
+        assert engine("run", jobs, *provider.options(), cwd=directory).code == 1
+        operate(provider.addresses, "scenario", {"faults.failed_job": 0.0})
+        yield provider, directory
+
+
+@pytest.fixture
+def failed(healed: tuple[Provider, Path], tmp_path: Path) -> Path:
+    shutil.copytree(healed[1], tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "succeeded"),
+    [
+        (("--all-failed",), JOBS),
+        (("--error", "generation_failed"), JOBS),
+        (("--id", "clip-00001", "--id", "clip-00003"), 2),
+        (("--id", "clip-00001", "--error", "rejected"), 0),
+    ],
+)
+def test_what_was_asked_for_is_tried_again(failed: Path, words: tuple[str, ...], succeeded: int) -> None:
+    done = engine("retry", "jobs.run", *words, cwd=failed)
+    lines = results(failed / "jobs.run")
+    assert count_of(lines, "succeeded") == succeeded
+    assert sorted(line["seq"] for line in lines) == list(range(JOBS))
+    assert done.code == (0 if succeeded == JOBS else 1)
+
+
+@pytest.mark.parametrize("words", [("--error", "fnord"), ("--id", "nobody"), ("--unknown",)])
+def test_a_choice_that_fits_no_job_is_said_to_and_asks_nothing(
+    healed: tuple[Provider, Path], failed: Path, words: tuple[str, ...]
+) -> None:
+    before = healed[0].requests
+    assert "nothing to try again" in engine("retry", "jobs.run", *words, cwd=failed).err
+    assert healed[0].requests == before
+
+
+def test_without_a_choice_nothing_is_tried_again(failed: Path) -> None:
+    done = engine("retry", "jobs.run", cwd=failed)
+    assert done.code == 2
+    assert "--all-failed" in done.err

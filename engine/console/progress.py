@@ -113,7 +113,7 @@ def panel_rows(figures: Figures, run: Run, *, width: int) -> list[tuple[str, str
         ("at rest", f"{tally.succeeded} succeeded · {tally.failed} failed · {tally.invalid} invalid"),
         ("in flight", _in_flight(tally, narrow=width < NARROW_COLUMNS)),
         ("waiting", f"{tally.pending}" + ("" if tally.input_complete else " so far, the input is still being read")),
-        ("money", f"${tally.spent_usd:,.2f} spent"),
+        ("money", f"${tally.spent_usd:,.2f} spent · ${tally.reserved_usd:,.2f} reserved"),
         (
             "pace",
             f"{figures.finished_per_minute:.1f} finished/min · {tally.polls} polls · {tally.throttles} times throttled"

@@ -290,6 +290,7 @@ class Scheduler:
     def _tick(self) -> None:
         """Look again every second: time itself opens and closes gates (a record ages, a lost submission has ended)."""
         self._agenda.at(self._clock.now() + TICK_S, self._tick)
+        self._tally.reserved_usd = self._spend.reserved_usd
         self._disk_reason = self._low_disk()
         self._changed()
 

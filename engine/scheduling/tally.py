@@ -28,6 +28,7 @@ class Tally:
         written: result lines in the output.
         unknown, held: jobs set aside.
         spent_usd: what the provider said it charged.
+        reserved_usd: what jobs in flight and unknown outcomes may still cost; a second old at most.
         in_flight_peak: the most jobs that were in flight at once, here.
         submits, polls, throttles: requests made here.
         downloaded_bytes: media stored here.
@@ -50,6 +51,7 @@ class Tally:
     unknown: int = 0
     held: int = 0
     spent_usd: float = 0.0
+    reserved_usd: float = 0.0
     in_flight_peak: int = 0
     submits: int = 0
     polls: int = 0

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 from weakref import WeakValueDictionary
 
+from engine.backoff import backoff_s
 from engine.job.records import StoredFile
 from engine.ledger.durable import make_directory
 from engine.media import data_uri
@@ -70,11 +71,6 @@ class _Tries:
     bad_media: int = 0
     bytes_reached: int = 0
     seen: set[tuple[int, str]] = field(default_factory=set)
-
-
-def backoff_s(tries: int, *, base_s: float, max_s: float, rng: random.Random) -> float:
-    """Return the pause after failed try number ``tries``: anything up to a doubling limit (full jitter)."""
-    return rng.uniform(0, min(max_s, base_s * 2 ** min(tries - 1, 30)))
 
 
 class Downloader:
@@ -249,7 +245,9 @@ class Downloader:
         if tries.bad_media >= self._bad_media_tries_max or tries.unreachable >= self._tries_max:
             raise error
         count = tries.bad_media + tries.unreachable
-        await self._clock.sleep(backoff_s(count, base_s=self._backoff_base_s, max_s=self._backoff_max_s, rng=self._rng))
+        await self._clock.sleep(
+            backoff_s(count, first_s=self._backoff_base_s, max_s=self._backoff_max_s, rng=self._rng)
+        )
 
     async def _judge(
         self, task: DownloadTask, part: PartFile, ended: Ended, tries: _Tries

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.media.downloader import DownloadTask, backoff_s
+from engine.backoff import backoff_s
+from engine.media.downloader import DownloadTask
 from engine.media.failures import DownloadError
 from engine.media.transfer import patience_after
 
@@ -208,7 +209,7 @@ async def test_after_8_tries_the_host_is_unreachable_and_pauses_are_jittered(kit
 def test_the_pause_has_full_jitter_and_a_cap() -> None:
     rng = random.Random(3)
     for tries, limit_s in ((1, 1), (4, 8), (50, 60)):
-        drawn = [backoff_s(tries, base_s=1, max_s=60, rng=rng) for _ in range(300)]
+        drawn = [backoff_s(tries, first_s=1, max_s=60, rng=rng) for _ in range(300)]
         assert min(drawn) < limit_s * 0.1
         assert limit_s * 0.9 < max(drawn) <= limit_s
 

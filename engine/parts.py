@@ -116,15 +116,15 @@ class Parts:
 
     async def rules(self, found: Survey, ledger: Ledger, *, jobs_max: int | None) -> Rules:
         """Return what decides whether the batch goes on, given what the run has come to so far."""
-        config = self._config
+        config, accounts = self._config, await ledger.accounts()
         return Rules(
             Spend(
                 cost_usd_max=config.budget.cost_usd_max,
                 jobs_max=jobs_max,
                 listed_price_usd=self.listed_price_usd,
                 spent_usd=found.spent_usd,
-                highest_usd=await ledger.highest_costs_usd(),
-                written_off_usd=await ledger.written_off_usd(),
+                highest_usd=accounts.highest_usd,
+                written_off_usd=accounts.written_off_usd,
             ),
             Canary(jobs=config.canary.jobs, decided=found.succeeded + found.failed),
             HaltRules(config.halt.failed_share, config.halt.after_jobs, config.halt.same_failures),

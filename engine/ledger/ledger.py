@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from engine.job.flight import Flight
 from engine.job.records import JobError, StoredFile, decode_json, encode_json
 from engine.job.states import State
+from engine.ledger.accounts import accounts
+from engine.ledger.claims import claims, first_intent_after
 from engine.ledger.copies import answer_copies
 from engine.ledger.group_commit import GroupCommitter, RefusedChange
 from engine.ledger.intake import InputRow, Spooled, SpoolMark, insert_line
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from engine.ledger.accounts import Accounts
+    from engine.ledger.claims import Claims
     from engine.ledger.group_commit import Committer
     from engine.ledger.reopening import Reopened, Selection
     from engine.provider.protocol import Metrics
@@ -344,59 +348,17 @@ class Ledger:
         )
         return found
 
-    async def claims(self, model: str, request_ids: Sequence[str]) -> tuple[dict[str, Flight], list[Flight]]:
-        """Return which jobs own which of ``request_ids``, and every submission of a model that has no id yet.
-
-        Of the latter those come first whose reply may still come: they must not lose their row to a lost one.
-        """
-
-        def query(db: sqlite3.Connection) -> tuple[dict[str, Flight], list[Flight]]:
-            owners = {
-                request_id: _claimant(row)
-                for request_id in request_ids
-                if (row := db.execute(_OWNER, (request_id,)).fetchone()) is not None
-            }
-            return owners, [_claimant(row) for row in db.execute(_WITHOUT_ID, (model,))]
-
-        return await self._committer.commit(query)
+    async def claims(self, model: str, request_ids: Sequence[str]) -> Claims:
+        """Return which jobs own which of ``request_ids``, and who of a model has no id yet; see ``claims``."""
+        return await self._committer.commit(lambda db: claims(db, model, request_ids))
 
     async def first_intent_after(self, model: str, utc: float) -> float | None:
         """Return when the first accepted submission of a model after ``utc`` was intended; None if there was none."""
-        (found,) = await self.read(
-            lambda db: db.execute(
-                "SELECT min(intent_utc) FROM attempt JOIN input USING (job)"
-                " WHERE model = ? AND intent_utc > ? AND request_id IS NOT NULL",
-                (model, utc),
-            ).fetchone()
-        )
-        return None if found is None else float(found)
+        return await self._committer.commit(lambda db: first_intent_after(db, model, utc))
 
-    async def highest_costs_usd(self) -> dict[str, float]:
-        """Return the most that a job of each model was charged, by model."""
-        return dict(
-            await self.read(
-                lambda db: db.execute(
-                    "SELECT model, max(cost_usd) FROM attempt JOIN input USING (job)"
-                    " WHERE cost_usd IS NOT NULL GROUP BY model"
-                ).fetchall()
-            )
-        )
-
-    async def written_off_usd(self) -> float:
-        """Return what submissions may have cost that were repeated without proof that they were never accepted."""
-        (found,) = await self.read(
-            lambda db: db.execute(
-                "SELECT coalesce(sum(price_usd), 0) FROM attempt JOIN job USING (job)"
-                " WHERE attempt.error ->> 'kind' = 'unknown_outcome' AND cost_usd IS NULL AND request_id IS NULL"
-                " AND (attempt < attempts OR state = 'pending')"
-            ).fetchone()
-        )
-        return float(found)
-
-    async def reserved(self) -> list[tuple[int, str, float | None]]:
-        """Return (job, model, price) of every job that may still be charged, or was charged nobody knows how much."""
-        found: list[tuple[int, str, float | None]] = await self.read(lambda db: db.execute(_RESERVED).fetchall())
-        return found
+    async def accounts(self) -> Accounts:
+        """Return what is reserved, was written off, and was learned of prices; see ``accounts``."""
+        return await self._committer.commit(accounts)
 
     async def waiting(self) -> int:
         """Return how many jobs wait to be submitted, copies not counted."""
@@ -430,30 +392,11 @@ _HELD = (
     " WHERE state = 'held' AND NOT EXISTS"
     " (SELECT 1 FROM attempt AS unanswered WHERE unanswered.job = job.job AND unanswered.attempt > job.attempts)"
 )
-_RESERVED = (
-    "SELECT job, model, price_usd FROM job JOIN input USING (job) JOIN attempt USING (job)"
-    " WHERE attempt.attempt = job.attempts AND cost_usd IS NULL"
-    " AND (state IN ('submitted', 'ready', 'unknown') OR status = 'succeeded' OR job.error ->> 'paid')"
-)
-_CLAIMANT = (
-    "SELECT job, id, model, attempt, params, intent_utc FROM attempt JOIN input USING (job) JOIN job USING (job)"
-)
-_OWNER = _CLAIMANT + " WHERE request_id = ?"
-_WITHOUT_ID = _CLAIMANT + (  # noqa: S608 (our own words)
-    " WHERE state IN ('submitting', 'unknown', 'held') AND model = ? AND request_id IS NULL"
-    " AND attempt = (SELECT max(attempt) FROM attempt AS latest WHERE latest.job = job.job)"
-    " ORDER BY state = 'unknown', intent_utc"
-)
 _UNDER_WAY = (
     "SELECT job, id, model, attempts, params, request_id, submitted_utc, completed_utc, polls, media"
     " FROM job JOIN input USING (job) JOIN attempt USING (job)"
     " WHERE state = ? AND attempt.attempt = job.attempts ORDER BY submitted_utc"
 )
-
-
-def _claimant(row: tuple[Any, ...]) -> Flight:
-    job, id_, model, attempt, params, intent_utc = row
-    return Flight(job, id_, model, attempt, params, intent_utc=intent_utc)
 
 
 def _flight(row: tuple[Any, ...]) -> Flight:

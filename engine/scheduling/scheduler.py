@@ -271,7 +271,7 @@ class Scheduler:
 
     async def _take_up(self) -> None:
         """Take up what an earlier process left: finished generations, then running ones, then unknown ones."""
-        for job, model, price_usd in await self._ledger.reserved():
+        for job, model, price_usd in (await self._ledger.accounts()).reserved:
             self._spend.reserve(job, price_usd or self._spend.price_usd(model), counted=False)
         ready = await self._ledger.under_way(State.READY)
         running = await self._ledger.under_way(State.SUBMITTED)

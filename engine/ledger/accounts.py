@@ -1,0 +1,53 @@
+"""The money of a run as the ledger has it: what a process needs to go on where the one before stopped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+class Reservation(NamedTuple):
+    """A job that may still be charged, or was charged nobody knows how much; its price, if one was known."""
+
+    job: int
+    model: str
+    price_usd: float | None
+
+
+class Accounts(NamedTuple):
+    """What is not in the sum of what was charged.
+
+    Attributes:
+        reserved: the jobs whose price stays reserved.
+        written_off_usd: what submissions may have cost that were repeated without proof that they were never accepted.
+        highest_usd: the most that a job of each model was charged.
+    """
+
+    reserved: list[Reservation]
+    written_off_usd: float
+    highest_usd: dict[str, float]
+
+
+def accounts(db: sqlite3.Connection) -> Accounts:
+    """Read the accounts."""
+    (written_off_usd,) = db.execute(_WRITTEN_OFF).fetchone()
+    return Accounts(
+        [Reservation(*row) for row in db.execute(_RESERVED)],
+        float(written_off_usd),
+        dict(db.execute(_HIGHEST).fetchall()),
+    )
+
+
+_RESERVED = (
+    "SELECT job, model, price_usd FROM job JOIN input USING (job) JOIN attempt USING (job)"
+    " WHERE attempt.attempt = job.attempts AND cost_usd IS NULL"
+    " AND (state IN ('submitted', 'ready', 'unknown') OR status = 'succeeded' OR job.error ->> 'paid')"
+)
+_WRITTEN_OFF = (
+    "SELECT coalesce(sum(price_usd), 0) FROM attempt JOIN job USING (job)"
+    " WHERE attempt.error ->> 'kind' = 'unknown_outcome' AND cost_usd IS NULL AND request_id IS NULL"
+    " AND (attempt < attempts OR state = 'pending')"
+)
+_HIGHEST = "SELECT model, max(cost_usd) FROM attempt JOIN input USING (job) WHERE cost_usd IS NOT NULL GROUP BY model"

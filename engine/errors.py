@@ -4,8 +4,7 @@
 
     EngineError
     ├── UsageError            the command, the configuration or the input is wrong    exit 2
-    │   ├── ConfigError       one key of the configuration
-    │   └── ContractError     the provider answers as if we spoke to the wrong place
+    │   └── ConfigError       one key of the configuration
     ├── StorageError          the disk or what is on it                               exit 4
     │   ├── LedgerError       the ledger is damaged, foreign or newer than we are
     │   └── OutputError       the output file is not what the ledger says we wrote
@@ -63,10 +62,6 @@ class UsageError(EngineError):
 
 class ConfigError(UsageError):
     """One key of the configuration is unknown or has a value that is not allowed."""
-
-
-class ContractError(UsageError):
-    """The provider's answer says that we speak to the wrong place or in the wrong way (405, 3xx, unknown model)."""
 
 
 class StorageError(EngineError):

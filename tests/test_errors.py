@@ -14,7 +14,6 @@ EXIT_CODES = {
     "EngineError": 3,
     "UsageError": 2,
     "ConfigError": 2,
-    "ContractError": 2,
     "StorageError": 4,
     "LedgerError": 4,
     "OutputError": 4,

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from rich.console import RenderableType
-    from rich.live import Live
 
     from engine.run import Run
     from engine.scheduling.tally import Tally
@@ -41,7 +40,6 @@ class Progress:
         self._shown = shown
         self._figures = Figures(run.tally)
         self._task: asyncio.Task[None] | None = None
-        self._live: Live | None = None
 
     async def __aenter__(self) -> Self:
         if self._shown:

@@ -8,11 +8,13 @@ import msgspec
 
 from engine.clock import iso_utc
 from engine.job.records import JobError, ResultLine, StoredFile, Timings, decode_json
+from engine.job.states import UNWRITTEN
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
+_OWED = ", ".join(f"'{state}'" for state in sorted(UNWRITTEN))
 _COLUMNS = (
     "SELECT job.job, line, id, job.status, model, metadata, job.attempts, job.seq, job.error, request_id,"
     " submitted_utc, completed_utc, stored_utc, cost_usd, queue_s, inference_s, lag_s, output, original"
@@ -27,8 +29,7 @@ def unwritten_jobs(db: sqlite3.Connection, *, limit: int) -> list[int]:
     return [
         job
         for (job,) in db.execute(
-            "SELECT job FROM job WHERE state IN ('stored', 'failed', 'invalid') ORDER BY seq IS NULL, seq, job LIMIT ?",
-            (limit,),
+            f"SELECT job FROM job WHERE state IN ({_OWED}) ORDER BY seq IS NULL, seq, job LIMIT ?",  # noqa: S608 (our own words) (limit,)
         )
     ]
 
@@ -36,10 +37,7 @@ def unwritten_jobs(db: sqlite3.Connection, *, limit: int) -> list[int]:
 def promised_jobs(db: sqlite3.Connection) -> list[int]:
     """Return the jobs whose line got its place, and may have been printed, but was never recorded as written."""
     return [
-        job
-        for (job,) in db.execute(
-            "SELECT job FROM job WHERE state IN ('stored', 'failed', 'invalid') AND seq IS NOT NULL ORDER BY seq"
-        )
+        job for (job,) in db.execute(f"SELECT job FROM job WHERE state IN ({_OWED}) AND seq IS NOT NULL ORDER BY seq"  # noqa: S608 (our own words))
     ]
 
 
@@ -53,7 +51,7 @@ def unwritten_run(db: sqlite3.Connection, *, first: int, limit: int) -> list[int
         "SELECT job, state FROM job WHERE job >= ? AND state <> 'done' ORDER BY job LIMIT ?", (first, limit)
     )
     for job, state in rows:
-        if state not in {"stored", "failed", "invalid"}:
+        if state not in UNWRITTEN:
             break
         jobs.append(job)
     return jobs

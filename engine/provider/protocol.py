@@ -31,9 +31,6 @@ class Metrics:
     credits_usd: float | None = None
 
 
-NO_METRICS = Metrics()
-
-
 # --- verdicts on a submission ---------------------------------------------------------------------
 
 

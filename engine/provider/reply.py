@@ -31,11 +31,6 @@ class Reply:
     headers: Mapping[str, str]
     body: bytes
 
-    @property
-    def is_json(self) -> bool:
-        """Whether the body is JSON by its content; the declared type is not relied upon."""
-        return self.json() is not None
-
     def json(self) -> Any:
         """Return the body's JSON value, or None for anything that is not JSON (``null`` included)."""
         try:

@@ -135,12 +135,13 @@ class Feeder:
         return room > 0 and len(self._offered) < BLOCK_JOBS and (canary_room is None or canary_room > 0)
 
     async def _next(self) -> Flight | None:
-        if not self._waiting:
+        while not self._waiting:
             block = await self._ledger.pending_after(self._read_up_to, BLOCK_JOBS)
+            if not block:
+                return None
+            self._read_up_to = block[-1].job
             self._waiting.extend(flight for flight in block if flight.job not in self._taken_back)
-            if block:
-                self._read_up_to = block[-1].job
-        return self._waiting.popleft() if self._waiting else None
+        return self._waiting.popleft()
 
     def _offer(self, flight: Flight) -> None:
         flight.price_usd = self._spend.price_usd(flight.model)

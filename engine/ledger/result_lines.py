@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _OWED = ", ".join(f"'{state}'" for state in sorted(UNWRITTEN))
+_UNWRITTEN = f"SELECT job FROM job WHERE state IN ({_OWED}) ORDER BY seq IS NULL, seq, job LIMIT ?"  # noqa: S608 (our own words)
+_PROMISED = f"SELECT job FROM job WHERE state IN ({_OWED}) AND seq IS NOT NULL ORDER BY seq"  # noqa: S608 (our own words)
 _COLUMNS = (
     "SELECT job.job, line, id, job.status, model, metadata, job.attempts, job.seq, job.error, request_id,"
     " submitted_utc, completed_utc, stored_utc, cost_usd, queue_s, inference_s, lag_s, output, original"
@@ -26,19 +28,12 @@ _COLUMNS = (
 
 def unwritten_jobs(db: sqlite3.Connection, *, limit: int) -> list[int]:
     """Return up to ``limit`` jobs whose outcome is decided and whose line is owed; those with a place first."""
-    return [
-        job
-        for (job,) in db.execute(
-            f"SELECT job FROM job WHERE state IN ({_OWED}) ORDER BY seq IS NULL, seq, job LIMIT ?",  # noqa: S608 (our own words) (limit,)
-        )
-    ]
+    return [job for (job,) in db.execute(_UNWRITTEN, (limit,))]
 
 
 def promised_jobs(db: sqlite3.Connection) -> list[int]:
     """Return the jobs whose line got its place, and may have been printed, but was never recorded as written."""
-    return [
-        job for (job,) in db.execute(f"SELECT job FROM job WHERE state IN ({_OWED}) AND seq IS NOT NULL ORDER BY seq"  # noqa: S608 (our own words))
-    ]
+    return [job for (job,) in db.execute(_PROMISED)]
 
 
 def unwritten_run(db: sqlite3.Connection, *, first: int, limit: int) -> list[int]:

@@ -11,10 +11,12 @@ from engine.media.downloader import Downloader
 from engine.media.part import free_bytes
 from engine.provider.history import HttpHistory
 from engine.provider.http import HttpProvider
+from engine.scheduling.durations import Durations
 from engine.scheduling.halt import Canary, HaltRules
 from engine.scheduling.landing import Rules
-from engine.scheduling.lane import PACE_MARGIN, Lane
+from engine.scheduling.lane import Lane, spacing_s
 from engine.scheduling.life import Life
+from engine.scheduling.pace import Pace
 from engine.scheduling.polling import FixedPolling, LearnedPolling
 from engine.scheduling.scheduler import Lanes
 from engine.scheduling.spend import Spend
@@ -30,12 +32,15 @@ if TYPE_CHECKING:
     from engine.ledger.survey import Survey
     from engine.provider.history import History
     from engine.scheduling.life import Fetcher
-    from engine.scheduling.polling import PollingPolicy
+    from engine.scheduling.pace import Pace
+from engine.scheduling.polling import PollingPolicy
 
 SUBMIT_CONCURRENCY = 64
 READ_CONCURRENCY = 64
 EXPECTED_DURATION_S = 60.0
+SPREAD = 0.35
 SPREAD_WITHOUT_KNOWLEDGE = 1.0
+"""Standard deviations of the logarithm of a duration, to begin with: around a given expectation, and around none."""
 HISTORY_AGAIN_GRACES = 1 / 15
 HISTORY_AGAIN_S_MIN = 1.0
 
@@ -107,9 +112,9 @@ class Parts:
         limits = self._config.limits
         submits = self._lane("submit", limits.submits_per_minute, SUBMIT_CONCURRENCY)
         if last_intent_utc is not None:
-            spacing_s = 60 / (limits.submits_per_minute * PACE_MARGIN)
+            apart_s = spacing_s(limits.submits_per_minute)
             since_s = self._clock.utc() - last_intent_utc
-            submits.hold_until(self._clock.now() + min(max(spacing_s - since_s, 0.0), spacing_s))
+            submits.hold_until(self._clock.now() + min(max(apart_s - since_s, 0.0), apart_s))
         if limits.shared:
             return Lanes(submits, submits)
         return Lanes(submits, self._lane("read", limits.polls_per_minute, READ_CONCURRENCY))
@@ -156,8 +161,8 @@ class Parts:
         if self._config.polling.policy == "fixed":
             return FixedPolling(self._config.polling.interval_s, typical_s=expected_s)
         if expected_s is None:
-            return LearnedPolling(expected_s=EXPECTED_DURATION_S, spread=SPREAD_WITHOUT_KNOWLEDGE)
-        return LearnedPolling(expected_s=expected_s)
+            return LearnedPolling(Durations(expected_s=EXPECTED_DURATION_S, spread=SPREAD_WITHOUT_KNOWLEDGE))
+        return LearnedPolling(Durations(expected_s=expected_s, spread=SPREAD))
 
     def _expects_media(self, model: str) -> bool:
         known = self._models.get(model)
@@ -165,12 +170,5 @@ class Parts:
 
     def _lane(self, name: str, per_minute: float, concurrency: int) -> Lane:
         adaptive = self._config.limits.adaptive
-        return Lane(
-            name,
-            per_minute=per_minute,
-            concurrency=concurrency,
-            adaptive=adaptive is not False,
-            discover=adaptive == "discover",
-            clock=self._clock,
-            rng=self._rng,
-        )
+        pace = Pace(per_minute, adaptive=adaptive is not False, discover=adaptive == "discover", clock=self._clock)
+        return Lane(name, pace=pace, concurrency=concurrency, clock=self._clock, rng=self._rng)

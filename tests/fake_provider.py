@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import heapq
+import math
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from engine.job.records import StoredFile
-from engine.provider.protocol import Accepted, Completed, Metrics, NotFound, NotReady, Result, Working
+from engine.provider.protocol import Accepted, Completed, Failed, Metrics, NotFound, NotReady, Result, Working
 
 if TYPE_CHECKING:
     import random
@@ -32,6 +34,8 @@ COST_USD = 4.475
 class _Request:
     params: dict[str, Any]
     done_at: float
+    forgotten_at: float
+    fails: bool
 
 
 @dataclass
@@ -44,6 +48,10 @@ class FakeProvider:
         latency_s: how long every answer takes.
         submit_script, poll_script, fetch_script: the next verdicts; an exception is raised.
         draw_submit, draw_poll, draw_fetch: an unscripted verdict, or None for the usual one.
+        duration_of: how long the generation of the nth accepted submission takes, instead of a draw.
+        fails: whether the nth one fails.
+        workers: how many generations run at once; the others queue.
+        record_life_s: how long after its submission a request is known.
         trace: everything that was asked: (when, what, of whom).
     """
 
@@ -59,11 +67,16 @@ class FakeProvider:
     draw_poll: Draw | None = None
     draw_fetch: Draw | None = None
     trace: list[tuple[float, str, str]] = field(default_factory=list)
+    duration_of: Callable[[int], float] | None = None
+    fails: Callable[[int], bool] = lambda _: False
+    workers: int | None = None
+    record_life_s: float = math.inf
     running: int = 0
     running_peak: int = 0
 
     def __post_init__(self) -> None:
         self._requests: dict[str, _Request] = {}
+        self._free_at: list[float] = []
         self.accepted: Counter[str] = Counter()
 
     async def submit(self, model: str, params: dict[str, Any]) -> SubmitVerdict:
@@ -81,12 +94,12 @@ class FakeProvider:
         if verdict is not None:
             found: PollVerdict = verdict
             return found
-        request = self._requests.get(request_id)
+        request = self._known_request(request_id)
         if request is None:
             return NotFound("no such request")
         if self.clock.now() < request.done_at:
             return Working("PROCESSING")
-        return Completed(Metrics())
+        return Failed("face not found", 422, Metrics()) if request.fails else Completed(Metrics())
 
     async def fetch(self, request_id: str) -> FetchVerdict:
         self._note("fetch", request_id)
@@ -94,7 +107,7 @@ class FakeProvider:
         if verdict is not None:
             found: FetchVerdict = verdict
             return found
-        request = self._requests.get(request_id)
+        request = self._known_request(request_id)
         if request is None:
             return NotFound("no such request")
         if self.clock.now() < request.done_at:
@@ -127,12 +140,26 @@ class FakeProvider:
         return verdict
 
     def _begin(self, request_id: str, params: dict[str, Any]) -> None:
-        done_at = self.clock.now() + self.duration_s * self.rng.lognormvariate(0.0, self.spread)
-        self._requests[request_id] = _Request(params, done_at)
+        number, now = len(self._requests), self.clock.now()
+        if self.duration_of is None:
+            duration_s = self.duration_s * self.rng.lognormvariate(0.0, self.spread)
+        else:
+            duration_s = self.duration_of(number)
+        done_at = now + duration_s
+        if self.workers:
+            if not self._free_at:
+                self._free_at = [0.0] * self.workers
+            done_at = max(now, heapq.heappop(self._free_at)) + duration_s
+            heapq.heappush(self._free_at, done_at)
+        self._requests[request_id] = _Request(params, done_at, now + self.record_life_s, self.fails(number))
         self.accepted[str(params.get("prompt", ""))] += 1
         self.running += 1
         self.running_peak = max(self.running_peak, self.running)
         asyncio.get_running_loop().call_at(done_at, self._ended)
+
+    def _known_request(self, request_id: str) -> _Request | None:
+        request = self._requests.get(request_id)
+        return None if request is None or self.clock.now() >= request.forgotten_at else request
 
     def _ended(self) -> None:
         self.running -= 1

@@ -69,6 +69,11 @@ class Flight:
         self.submitted_at = now - max(0.0, utc - (self.submitted_utc or utc))
         self.completed_at = now - max(0.0, utc - (self.completed_utc or utc))
 
+    @property
+    def seen_running_s(self) -> float:
+        """The age at which it was last seen still working, in seconds; 0 if it was not asked about yet."""
+        return max(0.0, self.last_working_at - self.submitted_at)
+
     def has_attempt_left(self, attempts_max: int) -> bool:
         """Whether it may be submitted once more after the attempts spent so far."""
         return self.attempts - self.attempts_before < attempts_max

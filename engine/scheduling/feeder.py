@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
     from engine.job.flight import Flight
     from engine.ledger.ledger import Ledger
+    from engine.scheduling.backpressure import Backpressure
     from engine.scheduling.credit import Credit
     from engine.scheduling.halt import Canary
     from engine.scheduling.in_flight import InFlight
     from engine.scheduling.lane import Lane
+    from engine.scheduling.pace import Permit
     from engine.scheduling.spend import Spend
 
 BLOCK_JOBS = 256
@@ -35,7 +37,7 @@ class Feeder:
         start: submits one job when its turn has come.
         comes_first: words for what has to come before any new submission; empty if nothing has.
         elsewhere: how many more jobs may be in flight at the provider without our knowing their id.
-        max_in_flight: jobs submitted and not yet at rest, at most.
+        backpressure: how many jobs may be in flight.
     """
 
     def __init__(
@@ -47,10 +49,10 @@ class Feeder:
         spend: Spend,
         canary: Canary,
         credit: Credit,
-        start: Callable[[Flight, int], Coroutine[None, None, None]],
+        start: Callable[[Flight, Permit], Coroutine[None, None, None]],
         comes_first: Callable[[], str],
         elsewhere: Callable[[], int],
-        max_in_flight: int,
+        backpressure: Backpressure,
     ) -> None:
         self._ledger = ledger
         self._lane = lane
@@ -61,7 +63,7 @@ class Feeder:
         self._start = start
         self._comes_first = comes_first
         self._elsewhere = elsewhere
-        self._max_in_flight = max_in_flight
+        self._backpressure = backpressure
         self._waiting: deque[Flight] = deque()
         self._read_up_to = -1
         self._taken_back: set[int] = set()
@@ -110,7 +112,8 @@ class Feeder:
         if self._in_flight.falls_behind():
             age_min = self._in_flight.oldest_age_s / 60
             return f"the oldest request is {age_min:.0f} min old and its record expires: harvest first"
-        return self._comes_first() or self._credit.reason or self.refusal
+        held_back = self._comes_first() or self._credit.reason or self.refusal
+        return held_back or (self._backpressure.reason(len(self._in_flight)) if self._waiting else "")
 
     @property
     def refusal(self) -> str:
@@ -131,7 +134,7 @@ class Feeder:
         if self._credit.probing and (self._offered or self._in_flight.unanswered):
             return False
         canary_room = self._canary.room(under_way)
-        room = self._max_in_flight - under_way - self._elsewhere()
+        room = self._backpressure.bound - under_way - self._elsewhere()
         return room > 0 and len(self._offered) < BLOCK_JOBS and (canary_room is None or canary_room > 0)
 
     async def _next(self) -> Flight | None:
@@ -149,7 +152,7 @@ class Feeder:
         self._offered[flight.job] = flight
         self._lane.offer(Urgency.SUBMIT, partial(self._take_off, flight))
 
-    async def _take_off(self, flight: Flight, epoch: int) -> None:
+    async def _take_off(self, flight: Flight, permit: Permit) -> None:
         if self._offered.pop(flight.job, None) is None:
             return  # closed in the very turn in which it was chosen; it is still PENDING
-        await self._start(flight, epoch)
+        await self._start(flight, permit)

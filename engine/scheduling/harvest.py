@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from engine.scheduling.in_flight import NEGLECT_SHARE
-from engine.scheduling.lane import Urgency
+from engine.scheduling.reads import Reads
 from engine.scheduling.steps import (
     AskAgain,
     AtRest,
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from engine.scheduling.landing import Landing
     from engine.scheduling.lane import Lane
     from engine.scheduling.life import Life
+    from engine.scheduling.pace import Permit
     from engine.scheduling.polling import PollingPolicy
     from engine.scheduling.steps import DownloadStep, FetchStep, PollStep
     from engine.scheduling.stop import Stop
     from engine.scheduling.tally import Tally
 
-LIKELY_SHARE = 0.9
-POSSIBLE_SHARE = 0.02
+POSSIBLE_CHANCE = 0.02
 
 NoAnswer: TypeAlias = AskAgain | SlowDown | Unreachable | StopRun
 """What a reading request may come to besides an answer about its request."""
@@ -57,6 +57,7 @@ class Harvest:
         polling_for: the polling policy of a model.
         record_life_s: how long the provider keeps a request's record, from its submission.
         on_stop: called with a reason to stop the run.
+        on_finished: called whenever a request was found finished.
         on_change: called after every step: there may be nothing left to do.
     """
 
@@ -75,6 +76,7 @@ class Harvest:
         polling_for: Callable[[str], PollingPolicy],
         record_life_s: float,
         on_stop: Callable[[Stop], None],
+        on_finished: Callable[[], None],
         on_change: Callable[[], None],
     ) -> None:
         self._life = life
@@ -89,7 +91,9 @@ class Harvest:
         self._polling_for = polling_for
         self._record_life_s = record_life_s
         self._on_stop = on_stop
+        self._on_finished = on_finished
         self._on_change = on_change
+        self._reads = Reads(lane, agenda=agenda, clock=clock, polling_for=polling_for, record_life_s=record_life_s)
         self._ask_first: set[int] = set()
         self._downloads: asyncio.PriorityQueue[tuple[float, int, Flight]] = asyncio.PriorityQueue()
         self._order = itertools.count()
@@ -107,9 +111,9 @@ class Harvest:
         self._in_flight.board(flight)
         self._in_flight.accepted(flight)
         self._tally.generating += 1
-        if self._polling_for(flight.model).share_done(self._age_s(flight)) >= POSSIBLE_SHARE:
+        if self._polling_for(flight.model).chance(self._age_s(flight), since_s=0.0) >= POSSIBLE_CHANCE:
             self._ask_first.add(flight.job)
-            self._agenda.at(self._clock.now(), partial(self._offer_poll, flight))
+            self._agenda.at(self._clock.now(), partial(self._offer_poll, flight, self._clock.now()))
         else:
             self._plan_poll(flight)
 
@@ -148,40 +152,56 @@ class Harvest:
         return self._clock.now() - flight.submitted_at
 
     def _plan_poll(self, flight: Flight) -> None:
-        age_s = self._age_s(flight)
-        wait_s = self._polling_for(flight.model).next_age_s(age_s) - age_s
+        age_s, policy = self._age_s(flight), self._polling_for(flight.model)
         # Past half the life of its record, a request that is not asked about in time counts as neglected.
-        wait_s = min(wait_s, max(self._record_life_s / 2 - age_s, self._record_life_s * NEGLECT_SHARE / 2))
-        self._agenda.at(self._clock.now() + wait_s, partial(self._offer_poll, flight))
+        age_s_max = max(self._record_life_s / 2, age_s + self._record_life_s * NEGLECT_SHARE / 2)
+        idle_age_s, due_age_s = policy.idle_age_s(age_s), policy.due_age_s(age_s)
+        due_at = flight.submitted_at + min(due_age_s, age_s_max)
+        idle_at = min(flight.submitted_at + idle_age_s, due_at)
+        self._agenda.at(idle_at, partial(self._offer_poll, flight, due_at))
 
-    def _offer_poll(self, flight: Flight) -> None:
-        share = self._polling_for(flight.model).share_done(self._age_s(flight))
-        urgency = Urgency.LIKELY_DONE if share >= LIKELY_SHARE else Urgency.DUE
-        self._lane.offer(urgency, partial(self._poll, flight), value=share)
+    def _offer_poll(self, flight: Flight, due_at: float) -> None:
+        self._reads.offer_poll(flight, partial(self._poll, flight), due_at=due_at)
 
-    async def _poll(self, flight: Flight, epoch: int) -> None:
+    async def _poll(self, flight: Flight, permit: Permit) -> None:
         self._tally.polls += 1
+        since_s = flight.seen_running_s
         step = await self._guard.make(flight, self._life.poll(flight))
-        self._after_poll(flight, epoch, step)
+        self._learn(flight, since_s, step)
+        self._after_poll(flight, permit, step)
         self._on_change()
 
-    def _after_poll(self, flight: Flight, epoch: int, step: PollStep) -> None:
+    def _learn(self, flight: Flight, since_s: float, step: PollStep) -> None:
+        """Show the model's policy what a poll saw; a failure ends a request like a success."""
+        policy = self._polling_for(flight.model)
         match step:
             case StillWorking():
-                self._answered(flight)
+                policy.still_running(since_s, flight.seen_running_s)
+            case Finished(claimed_s):
+                policy.finished(since_s, self._age_s(flight), claimed_s=claimed_s)
+                self._on_finished()
+            case AtRest():
+                policy.finished(since_s, self._age_s(flight), claimed_s=None)
+                self._on_finished()
+            case _:
+                pass
+
+    def _after_poll(self, flight: Flight, permit: Permit, step: PollStep) -> None:
+        match step:
+            case StillWorking():
+                self._answered(flight, permit)
                 self._plan_poll(flight)
-            case Finished(duration_s):
-                self._lane.accepted()
-                if duration_s is not None:
-                    self._polling_for(flight.model).observe(duration_s)
+            case Finished():
+                self._lane.accepted(permit)
                 self._tally.generating -= 1
                 self._tally.fetching += 1
                 self._offer_fetch(flight)
             case Fetched(cost_usd, lag_s):
+                self._answered(flight, permit)
                 self._tally.generating -= 1
                 self._recorded(flight, cost_usd, lag_s)
             case AtRest():
-                self._answered(flight)
+                self._answered(flight, permit)
                 self._tally.generating -= 1
                 self._landing.rest(flight, step)
             case SetAside():
@@ -189,26 +209,26 @@ class Harvest:
                 self._tally.generating -= 1
                 self._landing.set_aside(flight)
             case _:
-                self._ask_again(flight, epoch, step, partial(self._offer_poll, flight))
+                self._ask_again(flight, permit, step, partial(self._offer_poll, flight, self._clock.now()))
 
     # --- fetching ---------------------------------------------------------------------------------
 
     def _offer_fetch(self, flight: Flight) -> None:
-        # The oldest submission goes first: its record is the next to expire.
-        self._lane.offer(Urgency.RESULT, partial(self._fetch, flight), value=-flight.submitted_at)
+        self._reads.offer_fetch(flight, partial(self._fetch, flight))
 
-    async def _fetch(self, flight: Flight, epoch: int) -> None:
+    async def _fetch(self, flight: Flight, permit: Permit) -> None:
         step = await self._guard.make(flight, self._life.fetch(flight))
-        self._after_fetch(flight, epoch, step)
+        self._after_fetch(flight, permit, step)
         self._on_change()
 
-    def _after_fetch(self, flight: Flight, epoch: int, step: FetchStep) -> None:
+    def _after_fetch(self, flight: Flight, permit: Permit, step: FetchStep) -> None:
         match step:
             case Fetched(cost_usd, lag_s):
+                self._answered(flight, permit)
                 self._tally.fetching -= 1
                 self._recorded(flight, cost_usd, lag_s)
             case AtRest():
-                self._answered(flight)
+                self._answered(flight, permit)
                 self._tally.fetching -= 1
                 self._landing.rest(flight, step)
             case SetAside():
@@ -216,11 +236,10 @@ class Harvest:
                 self._tally.fetching -= 1
                 self._landing.set_aside(flight)
             case _:
-                self._ask_again(flight, epoch, step, partial(self._offer_fetch, flight))
+                self._ask_again(flight, permit, step, partial(self._offer_fetch, flight))
 
     def _recorded(self, flight: Flight, cost_usd: float | None, lag_s: float | None) -> None:
         """Go on with a result that is in the ledger: its record may expire now."""
-        self._answered(flight)
         self._in_flight.recorded(flight)
         self._tally.downloading += 1
         if lag_s is not None:
@@ -255,19 +274,19 @@ class Harvest:
 
     # --- what polls and fetches share -------------------------------------------------------------
 
-    def _answered(self, flight: Flight) -> None:
-        self._lane.accepted()
+    def _answered(self, flight: Flight, permit: Permit) -> None:
+        self._lane.accepted(permit)
         self._ask_first.discard(flight.job)
 
-    def _ask_again(self, flight: Flight, epoch: int, step: NoAnswer, again: Callable[[], None]) -> None:
+    def _ask_again(self, flight: Flight, permit: Permit, step: NoAnswer, again: Callable[[], None]) -> None:
         """Ask the same question again when that makes sense; no attempt of the job is touched."""
         match step:
             case AskAgain(delay_s):
-                self._answered(flight)
+                self._answered(flight, permit)
                 self._agenda.at(self._clock.now() + delay_s, again)
             case SlowDown(wait_s):
                 self._tally.throttles += 1
-                self._lane.throttled(epoch, wait_s)
+                self._lane.throttled(permit, wait_s)
                 self._log.info(
                     "throttled",
                     lane=self._lane.name,

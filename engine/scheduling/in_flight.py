@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class InFlight:
         self._adopted: dict[int, Flight] = {}
         self._newest_at = -math.inf
         self.peak = 0
+        self.by_model: Counter[str] = Counter()
+        """How many requests of each model are unresolved."""
 
     def __len__(self) -> int:
         return len(self._all)
@@ -72,11 +75,12 @@ class InFlight:
             self._unresolved[flight.job] = flight
         else:
             self._adopted[flight.job] = flight
+        self.by_model[flight.model] += 1
 
     def recorded(self, flight: Flight) -> None:
         """Take note that its result is in the ledger: its record may expire."""
-        self._unresolved.pop(flight.job, None)
-        self._adopted.pop(flight.job, None)
+        if self._unresolved.pop(flight.job, None) or self._adopted.pop(flight.job, None):
+            self.by_model[flight.model] -= 1
 
     def leave(self, flight: Flight) -> None:
         """Take a flight down: it is at rest, set aside, or was never accepted."""

@@ -1,11 +1,10 @@
 """One lane of requests: who may go out next, and when.
 
-A lane owns one budget of requests a minute. Whoever wants a request made *offers* it with a class and a
-value; at the lane's pace the best offer is taken and started. Nothing waits in line while holding a slot:
-the choice is made at the last moment, among all that is ripe then. A 429 stops the lane until the
-server's word and halves its pace, once per burst: each request is told the *epoch* of the pace it was sent
-under, and a 429 of an earlier epoch says nothing about the present one. The pace grows again while it is
-used. Knows nothing of jobs or HTTP.
+A lane owns one budget of requests a minute. Whoever wants a request made *offers* it with a class and a value,
+and may raise the offer while it waits; at the lane's pace the best one is taken and started. Nothing holds a
+slot while it waits: the choice is made at the last moment, among all that is ripe then. A 429 stops the lane
+until the server's word. While the provider is away, one request at a time tries whether it is back. Knows
+nothing of jobs or HTTP.
 """
 
 from __future__ import annotations
@@ -13,43 +12,65 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-import math
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from aiolimiter import AsyncLimiter
 
-from engine.backoff import backoff_s
+from engine.scheduling.breaker import Breaker
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Coroutine
 
     from engine.clock import Clock
+    from engine.scheduling.pace import Pace, Permit
 
-    Start = Callable[[int], Coroutine[None, None, None]]
+    Start: TypeAlias = Callable[[Permit], Coroutine[None, None, None]]
 
 PACE_MARGIN = 0.985
 """Evenly spaced requests at exactly the limit put one too many into some window when the network jitters."""
 
-PACE_SHARE_MIN = 1 / 64
-OUTAGE_FIRST_S = 1.0
-OUTAGE_MAX_S = 60.0
-GROWTH_PER_REQUEST = 1 / 60
-"""Each accepted request raises a reduced pace by this share of the full one: full again after a minute's worth."""
+CRUMB = 1.01
+STALE_ENTRIES_MIN = 64
+"""Entries of offers that were ranked anew are cleared away once they outnumber what waits, and this."""
 
 
 class Urgency(IntEnum):
     """Classes of requests in the order in which they go out."""
 
-    RESULT = 0
-    """A finished, paid generation: its record and its file expire."""
-    LIKELY_DONE = 1
+    AGEING = 0
+    """A request whose record or result expires if nobody asks soon."""
+    SUBMIT = 1
+    """A new job; how many there may be is bounded by what can be harvested in time."""
+    FRESH_RESULT = 2
+    """The result of a generation that finished just now."""
+    LIKELY_DONE = 3
     """A poll that probably finds its request finished."""
-    SUBMIT = 2
-    """A new job."""
-    DUE = 3
+    DUE = 4
     """Any other poll that is due."""
+    IDLE = 5
+    """A poll that is worth a turn which nobody else wants."""
+
+
+class Offer:
+    """A request that waits for its turn.
+
+    Attributes:
+        urgency, value: its rank; a higher value goes first within a class.
+        waits: whether it is still to be made; false once it was taken or dropped.
+    """
+
+    __slots__ = ("start", "urgency", "value", "waits")
+
+    def __init__(self, urgency: Urgency, value: float, start: Start) -> None:
+        self.urgency = urgency
+        self.value = value
+        self.start = start
+        self.waits = True
+
+
+Entry: TypeAlias = tuple[int, float, int, Offer]
 
 
 class Lane:
@@ -57,119 +78,131 @@ class Lane:
 
     Args:
         name: for task names and messages.
-        per_minute: the budget; the pace never exceeds it unless it is to be discovered.
         concurrency: how many requests may be under way at once.
-        adaptive: whether 429s lower the pace.
-        discover: whether the pace may grow above the budget until a 429 says that it is too fast.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        per_minute: float,
-        concurrency: int,
-        adaptive: bool,
-        clock: Clock,
-        rng: random.Random,
-        discover: bool = False,
-    ) -> None:
+    def __init__(self, name: str, *, pace: Pace, concurrency: int, clock: Clock, rng: random.Random) -> None:
         self.name = name
-        self.per_minute_max = per_minute
+        self.pace = pace
         self.throttles = 0
-        self._adaptive = adaptive
-        self._ceiling = math.inf if discover else per_minute
+        self._concurrency = concurrency
         self._clock = clock
-        self._rng = rng
-        self._failures_in_a_row = 0
-        self._outage = ""
-        self._slots = asyncio.Semaphore(concurrency)
-        self._offers: list[tuple[int, float, int, Start]] = []
+        self._breaker = Breaker(rng)
+        self._offers: list[Entry] = []
+        self._waiting = 0
+        self._under_way = 0
         self._order = itertools.count()
         self._ripe = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
         self._open_at = 0.0
+        self._pressed = False
         self._closed: frozenset[Urgency] = frozenset()
-        self.per_minute = per_minute
-        self._epoch = 0
-        self._limiter = AsyncLimiter(1, _spacing_s(per_minute))
-        self._limiter_per_minute = per_minute
+        self._limiter = AsyncLimiter(1, spacing_s(pace.per_minute))
+        self._limiter_per_minute = pace.per_minute
 
     def __repr__(self) -> str:
-        return f"<Lane {self.name}: {len(self._offers)} offered, {self.per_minute:.1f}/min>"
+        return f"<Lane {self.name}: {self._waiting} offered, {self._under_way} under way, {self.per_minute:.1f}/min>"
+
+    @property
+    def per_minute(self) -> float:
+        """Requests a minute at the present pace."""
+        return self.pace.per_minute
 
     @property
     def open_in_s(self) -> float:
         """How long the server asked us to wait yet; 0 when the lane is open."""
         return max(0.0, self._open_at - self._clock.now())
 
-    def offer(self, urgency: Urgency, start: Start, *, value: float = 0.0) -> None:
-        """Ask for a request: ``start`` is called and run as a task when its turn has come; a higher value goes first.
+    @property
+    def outage(self) -> str:
+        """Why the provider is out of this lane's reach, for people; empty while it answers."""
+        return self._breaker.reason
+
+    # --- offers -----------------------------------------------------------------------------------
+
+    def offer(self, urgency: Urgency, start: Start, *, value: float = 0.0) -> Offer:
+        """Ask for a request: ``start`` is called and run as a task when its turn has come.
 
         An offer of a closed class is dropped.
         """
+        offer = Offer(urgency, value, start)
         if urgency in self._closed:
-            return
-        heapq.heappush(self._offers, (urgency, -value, next(self._order), start))
-        self._ripe.set()
+            offer.waits = False
+        else:
+            self._waiting += 1
+            self._push(offer)
+        return offer
+
+    def rank(self, offer: Offer, urgency: Urgency, value: float) -> None:
+        """Give an offer that waits another class or value."""
+        if offer.waits and (offer.urgency, offer.value) != (urgency, value):
+            offer.urgency, offer.value = urgency, value
+            self._push(offer)
 
     def close_class(self, urgency: Urgency) -> None:
-        """Drop every offer of a class and let none of it out any more (after a stop, or while paused)."""
+        """Drop every offer of a class and let none of it out any more (after a stop)."""
         self._closed |= {urgency}
-        self._offers = [offer for offer in self._offers if offer[0] not in self._closed]
-        heapq.heapify(self._offers)
+        for *_, offer in self._offers:
+            if offer.urgency in self._closed and offer.waits:
+                offer.waits = False
+                self._waiting -= 1
 
-    def open_class(self, urgency: Urgency) -> None:
-        """Let a closed class out again."""
-        self._closed -= {urgency}
+    def _push(self, offer: Offer) -> None:
+        heapq.heappush(self._offers, (offer.urgency, -offer.value, next(self._order), offer))
+        if len(self._offers) > STALE_ENTRIES_MIN + 2 * self._waiting:
+            self._offers = [entry for entry in self._offers if _is_current(entry)]
+            heapq.heapify(self._offers)
+        self._ripe.set()
+
+    def _pop(self) -> Offer | None:
+        """Take the best offer; entries of offers that were dropped, taken or ranked anew are passed over."""
+        while self._offers:
+            entry = heapq.heappop(self._offers)
+            if _is_current(entry):
+                offer = entry[-1]
+                offer.waits = False
+                self._waiting -= 1
+                return offer
+        return None
+
+    # --- what came of requests --------------------------------------------------------------------
 
     def hold_until(self, moment: float) -> None:
         """Let nothing out before ``moment`` (monotonic seconds)."""
         self._open_at = max(self._open_at, moment)
 
-    @property
-    def outage(self) -> str:
-        """Why the provider is out of this lane's reach, for people; empty while it answers."""
-        return f"the provider is out of reach ({self._outage})" if self._failures_in_a_row else ""
+    def accepted(self, permit: Permit) -> None:
+        """Take note of a request that was answered and not throttled: a reduced pace grows back."""
+        self._breaker.answered()
+        self.pace.accepted(permit)
+        self._look_for_room()
 
-    def unreachable(self, reason: str) -> None:
-        """Take note of a request that never arrived or was never answered: hold back, longer each time in a row.
-
-        Requests that were under way together fail together; they count once.
-        """
-        self._outage = reason
-        if self._failures_in_a_row and self.open_in_s > 0:
-            return
-        self._failures_in_a_row += 1
-        self.hold_until(
-            self._clock.now()
-            + backoff_s(self._failures_in_a_row, first_s=OUTAGE_FIRST_S, max_s=OUTAGE_MAX_S, rng=self._rng)
-        )
-
-    def throttled(self, epoch: int, wait_s: float) -> None:
+    def throttled(self, permit: Permit, wait_s: float) -> None:
         """Take note of a 429: wait as asked, and go on more slowly if it was the present pace that was too fast."""
         self.throttles += 1
+        self._breaker.answered()
         self.hold_until(self._clock.now() + wait_s)
-        if self._adaptive and epoch == self._epoch:
-            self._epoch += 1
-            self.per_minute = max(self.per_minute / 2, self.per_minute_max * PACE_SHARE_MIN)
+        self.pace.throttled(permit)
+        self._look_for_room()
 
-    def accepted(self) -> None:
-        """Take note of a request that was answered and not throttled: a reduced pace grows back."""
-        self._failures_in_a_row = 0
-        self.per_minute = min(self._ceiling, self.per_minute + self.per_minute_max * GROWTH_PER_REQUEST)
+    def unreachable(self, reason: str) -> None:
+        """Take note of a request that never arrived or was never answered: hold back, longer each time in a row."""
+        if self._breaker.is_open and self.open_in_s > 0:
+            return
+        self.hold_until(self._clock.now() + self._breaker.failed(reason))
+        self._look_for_room()
+
+    # --- the pump ---------------------------------------------------------------------------------
 
     async def run(self, tasks: asyncio.TaskGroup) -> None:
         """Start the best offer at each turn, until cancelled."""
         while True:
             await self._ripe.wait()
-            await self._slots.acquire()
-            taken = False
-            try:
-                await self._turn()
-                taken = self._start_best(tasks)
-            finally:
-                if not taken:
-                    self._slots.release()
+            await self._room.wait()
+            await self._turn()
+            if self._room.is_set():
+                self._start_best(tasks)
 
     async def _turn(self) -> None:
         """Wait until the pace and the server allow one more request."""
@@ -181,21 +214,34 @@ class Lane:
             if self.open_in_s <= 0:
                 return
 
-    def _start_best(self, tasks: asyncio.TaskGroup) -> bool:
-        if not self._offers:
+    def _start_best(self, tasks: asyncio.TaskGroup) -> None:
+        offer = self._pop()
+        if offer is not None:
+            self._under_way += 1
+            self._look_for_room()
+            tasks.create_task(self._carry_out(offer.start, self._permit()), name=f"{self.name}-request")
+        if not self._waiting:
+            self._offers.clear()
             self._ripe.clear()
-            return False
-        start = heapq.heappop(self._offers)[-1]
-        if not self._offers:
-            self._ripe.clear()
-        tasks.create_task(self._carry_out(start), name=f"{self.name}-request")
-        return True
 
-    async def _carry_out(self, start: Start) -> None:
+    def _permit(self) -> Permit:
+        """Give leave for a request; others that wait when it goes, or waited when the last one went, press it."""
+        pressed, self._pressed = self._pressed or self._waiting > 0, self._waiting > 0
+        return self.pace.permit(pressed=pressed)
+
+    async def _carry_out(self, start: Start, permit: Permit) -> None:
         try:
-            await start(self._epoch)
+            await start(permit)
         finally:
-            self._slots.release()
+            self._under_way -= 1
+            self._look_for_room()
+
+    def _look_for_room(self) -> None:
+        limit = 1 if self._breaker.is_open else self._concurrency
+        if self._under_way < limit:
+            self._room.set()
+        else:
+            self._room.clear()
 
     async def _pass_limiter(self) -> None:
         """Wait for the next turn at the present pace.
@@ -203,12 +249,25 @@ class Lane:
         A limiter keeps its drip rate for life, so a new pace takes a new limiter; it begins with a full
         bucket, because an empty one would let a request out at once at every change.
         """
-        if self._limiter_per_minute != self.per_minute:
-            self._limiter = AsyncLimiter(1, _spacing_s(self.per_minute))
+        if self._is_outpaced(self._limiter_per_minute):
+            self._limiter = AsyncLimiter(1, spacing_s(self.per_minute))
             self._limiter_per_minute = self.per_minute
             await self._limiter.acquire()
         await self._limiter.acquire()
 
+    def _is_outpaced(self, per_minute: float) -> bool:
+        """Whether a limiter of another pace is due: at once for a lower one, not for every crumb of growth."""
+        grown = self.per_minute > per_minute
+        return self.per_minute < per_minute or (
+            grown and (self.per_minute > CRUMB * per_minute or self.per_minute == self.pace.per_minute_max)
+        )
 
-def _spacing_s(per_minute: float) -> float:
+
+def _is_current(entry: Entry) -> bool:
+    urgency, negative, _, offer = entry
+    return offer.waits and (offer.urgency, -offer.value) == (urgency, negative)
+
+
+def spacing_s(per_minute: float) -> float:
+    """Return the seconds between two requests at a pace, a hair more than the limit demands."""
     return 60 / (per_minute * PACE_MARGIN)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from engine.scheduling.landing import Landing
     from engine.scheduling.lane import Lane
     from engine.scheduling.life import Life
+    from engine.scheduling.pace import Permit
     from engine.scheduling.spend import Spend
     from engine.scheduling.steps import SubmitStep
     from engine.scheduling.tally import Tally
@@ -89,27 +90,27 @@ class Launcher:
         self._on_change = on_change
         self._forbidden_in_a_row = 0
 
-    async def submit(self, flight: Flight, epoch: int) -> None:
-        """Submit one job; ``epoch`` is that of the lane's pace."""
+    async def submit(self, flight: Flight, permit: Permit) -> None:
+        """Submit one job."""
         self._in_flight.board(flight)
         self._tally.pending -= 1
         self._tally.submitting += 1
         self._tally.submits += 1
         step = await self._guard.make(flight, self._life.submit(flight))
         self._tally.submitting -= 1
-        self._follow(flight, epoch, step)
+        self._follow(flight, permit, step)
         self._on_change()
 
-    def _follow(self, flight: Flight, epoch: int, step: SubmitStep) -> None:
+    def _follow(self, flight: Flight, permit: Permit, step: SubmitStep) -> None:
         match step:
             case Submitted():
-                self._lane.accepted()
+                self._lane.accepted(permit)
                 self._credit.accepted()
                 self._forbidden_in_a_row = 0
                 self._log.info("submitted", id=flight.id, request_id=flight.request_id, attempt=flight.attempts)
                 self._on_accepted(flight)
             case AtRest():
-                self._lane.accepted()
+                self._lane.accepted(permit)
                 self._count_forbidden(flight)
                 self._landing.rest(flight, step)
             case SetAside():
@@ -117,11 +118,11 @@ class Launcher:
                 self._lane.unreachable(flight.error.message if flight.error else "")
                 self._landing.set_aside(flight)
             case SubmitAgain(delay_s):
-                self._lane.accepted()
+                self._lane.accepted(permit)
                 self._return(flight, delay_s)
             case SlowDown(wait_s):
                 self._tally.throttles += 1
-                self._lane.throttled(epoch, wait_s)
+                self._lane.throttled(permit, wait_s)
                 self._log.info(
                     "throttled",
                     lane=self._lane.name,

@@ -225,14 +225,8 @@ class Life:
                 assert_never(verdict)
 
     def _finish(self, flight: Flight, metrics: Metrics) -> Finished:
-        """Note the completion; a duration that the provider claims cannot be longer than the job's age."""
         flight.completed_utc, flight.completed_at = self._clock.utc(), self._clock.now()
-        age_s = flight.completed_at - flight.submitted_at
-        if metrics.inference_s is not None:
-            duration_s = min(age_s, metrics.inference_s + (metrics.queue_s or 0.0))
-        else:
-            duration_s = (age_s + max(flight.last_working_at - flight.submitted_at, 0.0)) / 2
-        return Finished(duration_s if duration_s > 0 else None)
+        return Finished(None if metrics.inference_s is None else metrics.inference_s + (metrics.queue_s or 0.0))
 
     async def _not_found(self, flight: Flight, message: str) -> PollStep:
         """Wait for a record that may only be late; otherwise the history knows what became of the request."""

@@ -1,19 +1,26 @@
 """When to ask about a request again, and how likely it is then to be finished.
 
-Ages are seconds since the provider accepted the request. ``LearnedPolling`` keeps the durations of recent
-jobs and places each poll where a fixed share of the jobs still running will have finished since the last
-one: few polls while nothing can be done, close ones around the typical duration, sparse ones in the tail.
-Pure: it is told what was observed and is asked for ages.
+Ages are seconds since the provider accepted the request. ``LearnedPolling`` joins what is known of the model's
+durations with the price of a poll: the dearer a poll is, the later and the fewer. Pure: it is told what was
+seen and is asked for ages.
 """
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from statistics import NormalDist
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-_NORMAL = NormalDist()
+from engine.scheduling.durations import Durations
+from engine.scheduling.schedule import best_schedule
+
+if TYPE_CHECKING:
+    from engine.scheduling.schedule import Schedule
+
+PRICE_SHARE_MIN = 0.002
+"""No poll is cheaper than this share of the mean duration: a mean lag under two per cent buys nobody anything."""
+PRICE_SHARE_MAX = 0.5
+PRICE_STEP = 1.03
+CHANGES_SHARE = 0.03
+"""The schedule is made anew when so large a share of what it rests on has changed."""
 
 
 class PollingPolicy(Protocol):
@@ -24,16 +31,28 @@ class PollingPolicy(Protocol):
         """The typical duration as it is believed now; None if the policy does not know."""
         ...
 
-    def next_age_s(self, age_s: float) -> float:
-        """Return the age of the next poll of a request still running at ``age_s``; greater than ``age_s``."""
+    def idle_age_s(self, age_s: float) -> float:
+        """Return the age from which a poll is worth a turn that nobody else wants; greater than ``age_s``."""
         ...
 
-    def share_done(self, age_s: float) -> float:
-        """Return the share of requests that are expected to have finished by ``age_s``."""
+    def due_age_s(self, age_s: float) -> float:
+        """Return the age from which a poll is worth its price, for a request still running at ``age_s``."""
         ...
 
-    def observe(self, duration_s: float) -> None:
-        """Take note of how long a request took from acceptance to completion."""
+    def chance(self, age_s: float, *, since_s: float) -> float:
+        """Return the probability that a request that was running at ``since_s`` is finished by ``age_s``."""
+        ...
+
+    def age_at(self, chance: float, *, since_s: float) -> float:
+        """Return the age at which that probability reaches ``chance``; infinite if it never does."""
+        ...
+
+    def still_running(self, since_s: float, age_s: float) -> None:
+        """Take note of a request that was running at ``since_s`` and still is at ``age_s``."""
+        ...
+
+    def finished(self, since_s: float, age_s: float, *, claimed_s: float | None) -> None:
+        """Take note of one that was running at ``since_s`` and had finished by ``age_s``, after ``claimed_s``."""
         ...
 
 
@@ -49,91 +68,95 @@ class FixedPolling:
         """What it was told; see ``PollingPolicy``."""
         return self._typical_s
 
-    def next_age_s(self, age_s: float) -> float:
-        """Return the next multiple of the interval; see ``PollingPolicy``."""
+    def idle_age_s(self, age_s: float) -> float:
+        """Return the age one interval on; see ``PollingPolicy``."""
         return age_s + self._interval_s
 
-    def share_done(self, age_s: float) -> float:
-        """Know nothing: every poll is worth the same."""
-        return 0.0 if age_s <= 0 else 0.5
+    def due_age_s(self, age_s: float) -> float:
+        """Return the age one interval on; see ``PollingPolicy``."""
+        return age_s + self._interval_s
 
-    def observe(self, duration_s: float) -> None:
-        """Ignore it."""
+    def chance(self, age_s: float, *, since_s: float) -> float:
+        """Know only that time helps; see ``PollingPolicy``."""
+        return 0.5 if age_s > since_s else 0.0
+
+    def age_at(self, chance: float, *, since_s: float) -> float:
+        """Return infinity beyond even odds; see ``PollingPolicy``."""
+        return since_s if chance <= 0.5 else float("inf")  # noqa: PLR2004 (even odds, as in ``chance``)
+
+    def still_running(self, since_s: float, age_s: float) -> None:
+        """Learn nothing."""
+
+    def finished(self, since_s: float, age_s: float, *, claimed_s: float | None) -> None:
+        """Learn nothing."""
 
 
 class LearnedPolling:
-    """Fit a log-normal distribution to recent durations and poll at equal steps of what it leaves.
+    """Ask when what the model's jobs have shown says that it pays.
 
     Args:
-        expected_s: the duration to begin with.
-        spread: standard deviation of its logarithm before anything was observed.
-        share_per_poll: the share of the requests still running that each poll should find finished.
+        durations: what is known of them; shared with nobody.
     """
 
-    WINDOW_JOBS = 300
-    PRIOR_WEIGHT_JOBS = 4
-    SPREAD_MIN = 0.02
-    TAIL_SHARE = 0.995
-    TAIL_GROWTH = 0.15
-    GAP_SHARE_MIN = 0.01
-    GAP_S_MIN = 0.05
-    OUTLIER_FACTOR = 30.0
-
-    def __init__(self, *, expected_s: float, spread: float = 0.35, share_per_poll: float = 0.35) -> None:
-        self._prior_mean = math.log(expected_s)
-        self._prior_variance = spread**2
-        self._share_per_poll = share_per_poll
-        self._logs: deque[float] = deque(maxlen=self.WINDOW_JOBS)
-        self._sum = 0.0
-        self._sum_squares = 0.0
-        self._mean = self._prior_mean
-        self._spread = spread
+    def __init__(self, durations: Durations) -> None:
+        self.durations = durations
+        self._price_s = 0.0
+        self._make_schedules()
 
     @property
     def typical_s(self) -> float:
-        """The median of the fitted distribution; see ``PollingPolicy``."""
-        return math.exp(self._mean)
+        """The median of the estimate; see ``PollingPolicy``."""
+        return self.durations.distribution.age_at(0.5)
 
-    def next_age_s(self, age_s: float) -> float:
-        """Return the age by which the wanted share of what is left will have finished; see ``PollingPolicy``."""
-        done = self.share_done(age_s)
-        gap_min_s = max(self.GAP_S_MIN, self.GAP_SHARE_MIN * self.typical_s)
-        if done >= self.TAIL_SHARE:
-            return age_s + max(gap_min_s, self.TAIL_GROWTH * age_s)
-        wanted = done + self._share_per_poll * (1 - done)
-        return max(age_s + gap_min_s, math.exp(self._mean + self._spread * _NORMAL.inv_cdf(wanted)))
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule for the present price and what is known now."""
+        self._keep_fresh()
+        return self._schedule
 
-    def share_done(self, age_s: float) -> float:
-        """Return the distribution function at ``age_s``; see ``PollingPolicy``."""
-        return _NORMAL.cdf((math.log(age_s) - self._mean) / self._spread) if age_s > 0 else 0.0
+    def charge(self, price_s: float) -> None:
+        """Set the price of a poll, in seconds of lag; it is kept within sensible shares of the mean duration."""
+        self._price_s = price_s
+        wanted_s, now_s = self._bounded(price_s), self.schedule.price_s
+        if not now_s / PRICE_STEP <= wanted_s <= now_s * PRICE_STEP:
+            self._schedule = best_schedule(self.durations.distribution, wanted_s)
 
-    def observe(self, duration_s: float) -> None:
-        """Fold a duration into the window and forget the oldest; see ``PollingPolicy``.
+    def idle_age_s(self, age_s: float) -> float:
+        """Return the next age of the best schedule for the least price; see ``PollingPolicy``."""
+        self._keep_fresh()
+        return self._idle_schedule.next_age_s(age_s)
 
-        A figure in another unit, or an absurd one, counts as an outlier and no more: believed, it would put
-        the next poll of everybody behind the end of their records.
-        """
-        if not duration_s > 0:
-            return
-        if len(self._logs) == self.WINDOW_JOBS:
-            self._add(self._logs[0], -1)
-        reach = math.log(self.OUTLIER_FACTOR)
-        self._logs.append(min(max(math.log(duration_s), self._mean - reach), self._mean + reach))
-        self._add(self._logs[-1], +1)
-        self._fit()
+    def due_age_s(self, age_s: float) -> float:
+        """Return the next age of the best schedule for the present price; see ``PollingPolicy``."""
+        return self.schedule.next_age_s(age_s)
 
-    def _add(self, log_s: float, sign: int) -> None:
-        self._sum += sign * log_s
-        self._sum_squares += sign * log_s * log_s
+    def chance(self, age_s: float, *, since_s: float) -> float:
+        """Return the conditional probability of the estimate; see ``PollingPolicy``."""
+        before = self.durations.distribution.share_done(since_s)
+        return max(0.0, 1 - (1 - self.durations.distribution.share_done(age_s)) / (1 - before))
 
-    def _fit(self) -> None:
-        """Combine the window with the prior, which counts as a few jobs and stands between its mean and ours."""
-        count, prior = len(self._logs), self.PRIOR_WEIGHT_JOBS
-        own_mean = self._sum / count
-        own_squares = max(0.0, self._sum_squares - count * own_mean**2)
-        weight = count + prior
-        self._mean = (self._sum + prior * self._prior_mean) / weight
-        between = count * prior / weight * (own_mean - self._prior_mean) ** 2 / weight
-        self._spread = max(
-            self.SPREAD_MIN, math.sqrt((own_squares + prior * self._prior_variance) / weight + between / weight)
-        )
+    def age_at(self, chance: float, *, since_s: float) -> float:
+        """Return the conditional quantile of the estimate; see ``PollingPolicy``."""
+        before = self.durations.distribution.share_done(since_s)
+        return self.durations.distribution.age_at(before + chance * (1 - before))
+
+    def still_running(self, since_s: float, age_s: float) -> None:
+        """Learn that it takes longer than ``age_s``; see ``PollingPolicy``."""
+        self.durations.still_running(since_s, age_s)
+
+    def finished(self, since_s: float, age_s: float, *, claimed_s: float | None) -> None:
+        """Learn between which ages it ended; see ``PollingPolicy``."""
+        self.durations.finished(since_s, age_s, claimed_s=claimed_s)
+
+    def _keep_fresh(self) -> None:
+        if self.durations.changes > max(1.0, CHANGES_SHARE * self.durations.jobs):
+            self.durations.refresh()
+            self._make_schedules()
+
+    def _make_schedules(self) -> None:
+        self.mean_s = self.durations.distribution.mean_s
+        self._schedule = best_schedule(self.durations.distribution, self._bounded(self._price_s))
+        self._idle_schedule = best_schedule(self.durations.distribution, self._bounded(0.0))
+
+    def _bounded(self, price_s: float) -> float:
+        return min(max(price_s, PRICE_SHARE_MIN * self.mean_s), PRICE_SHARE_MAX * self.mean_s)

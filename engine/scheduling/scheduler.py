@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from engine.errors import EngineError, first_of
 from engine.job.states import State
 from engine.scheduling.agenda import Agenda
+from engine.scheduling.backpressure import Backpressure
 from engine.scheduling.credit import Credit
 from engine.scheduling.feeder import Feeder
 from engine.scheduling.guard import Guard
@@ -22,6 +23,7 @@ from engine.scheduling.in_flight import InFlight
 from engine.scheduling.landing import Landing
 from engine.scheduling.lane import Urgency
 from engine.scheduling.launcher import Launcher
+from engine.scheduling.poll_price import PollPrice
 from engine.scheduling.reconciler import Findings, Reconciler
 from engine.scheduling.steps import AtRest
 from engine.scheduling.stop import Manner
@@ -112,6 +114,21 @@ class Scheduler:
 
         self._agenda = Agenda()
         self._in_flight = InFlight(clock, record_life_s=record_life_s)
+        self._backpressure = Backpressure(
+            max_in_flight=config.limits.max_in_flight,
+            reads=lanes.reads,
+            typical_s=self._slowest_typical_s,
+            record_life_s=record_life_s,
+            clock=clock,
+        )
+        self._price = PollPrice(
+            submits=lanes.submits,
+            reads=lanes.reads,
+            polling_for=polling_for,
+            under_way=lambda: self._in_flight.by_model,
+            places=lambda: self._backpressure.bound,
+            waiting=lambda: tally.pending,
+        )
         guard = Guard(life, log=log, on_stop=self.request_stop)
         self._reconciler = Reconciler(
             ledger,
@@ -147,6 +164,7 @@ class Scheduler:
             polling_for=polling_for,
             record_life_s=record_life_s,
             on_stop=self.request_stop,
+            on_finished=self._backpressure.finished,
             on_change=self._changed,
         )
         self._credit = Credit(
@@ -184,7 +202,7 @@ class Scheduler:
             start=self._launcher.submit,
             comes_first=self._comes_first,
             elsewhere=self._elsewhere,
-            max_in_flight=config.limits.max_in_flight,
+            backpressure=self._backpressure,
         )
 
     # --- from outside -----------------------------------------------------------------------------
@@ -291,6 +309,7 @@ class Scheduler:
         """Look again every second: time itself opens and closes gates (a record ages, a lost submission has ended)."""
         self._agenda.at(self._clock.now() + TICK_S, self._tick)
         self._tally.reserved_usd = self._spend.reserved_usd
+        self._price.look()
         self._disk_reason = self._low_disk()
         self._changed()
 
@@ -326,6 +345,10 @@ class Scheduler:
         self._landing.rest(flight, AtRest(succeeded=False, copies=copies))
 
     # --- what the parts tell each other -----------------------------------------------------------
+
+    def _slowest_typical_s(self) -> float | None:
+        known = [self._polling_for(model).typical_s for model, count in self._in_flight.by_model.items() if count > 0]
+        return max((typical_s for typical_s in known if typical_s is not None), default=None)
 
     def _take_back(self, flight: Flight) -> None:
         self._feeder.take_back(flight)

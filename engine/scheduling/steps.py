@@ -35,9 +35,9 @@ class AskAgain:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Completed; its result is to be fetched at once. ``duration_s`` is None if nothing tells how long it took."""
+    """Completed; its result is to be fetched. ``claimed_s`` is how long it took by the provider's word, if it gave one."""
 
-    duration_s: float | None
+    claimed_s: float | None
 
 
 @dataclass(frozen=True, slots=True)

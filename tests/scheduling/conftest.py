@@ -10,10 +10,12 @@ import pytest
 import structlog
 
 from engine.config import RunConfig
+from engine.scheduling.durations import Durations
 from engine.scheduling.halt import Canary, HaltRules
 from engine.scheduling.landing import Rules
 from engine.scheduling.lane import Lane
 from engine.scheduling.life import Life
+from engine.scheduling.pace import Pace
 from engine.scheduling.polling import LearnedPolling
 from engine.scheduling.scheduler import Lanes, Scheduler
 from engine.scheduling.spend import Spend
@@ -77,7 +79,7 @@ class World:
 
     def scheduler(self) -> Scheduler:
         submits = self._lane("submit", self.per_minute)
-        policies: dict[str, LearnedPolling] = {}
+        self.policies: dict[str, LearnedPolling] = {}
         self.tally = Tally()
         return Scheduler(
             self.ledger,
@@ -91,7 +93,7 @@ class World:
             ),
             history=self.history,
             ask_credits=self.provider.credits_usd,
-            polling_for=lambda model: policies.setdefault(model, LearnedPolling(expected_s=self.expected_s)),
+            polling_for=self._polling_for,
             clock=self.clock,
             tally=self.tally,
             log=structlog.wrap_logger(None, processors=[_drop]),
@@ -115,8 +117,14 @@ class World:
         self.tally.input_complete = True
         return scheduler
 
+    def _polling_for(self, model: str) -> LearnedPolling:
+        if model not in self.policies:
+            self.policies[model] = LearnedPolling(Durations(expected_s=self.expected_s, spread=0.35))
+        return self.policies[model]
+
     def _lane(self, name: str, per_minute: float) -> Lane:
-        return Lane(name, per_minute=per_minute, concurrency=64, adaptive=True, clock=self.clock, rng=self.rng)
+        pace = Pace(per_minute, adaptive=True, discover=False, clock=self.clock)
+        return Lane(name, pace=pace, concurrency=64, clock=self.clock, rng=self.rng)
 
     def _note_decided(self) -> None:
         self.decided += 1

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.scheduling.lane import OUTAGE_MAX_S, PACE_SHARE_MIN, Lane, Urgency
+from engine.scheduling.breaker import OUTAGE_MAX_S
+from engine.scheduling.lane import Lane, Urgency
+from engine.scheduling.pace import Pace, Permit
 from tests.virtual_clock import on_virtual_clock
 
 if TYPE_CHECKING:
     import random
     from collections.abc import AsyncIterator
 
+    from engine.scheduling.lane import Offer
     from tests.virtual_clock import VirtualClock
 
 
@@ -34,23 +37,22 @@ class Bench:
         takes_s: float = 0.01,
     ) -> None:
         self.clock = clock
-        self.lane = Lane(
-            "test", per_minute=per_minute, concurrency=concurrency, adaptive=adaptive, clock=clock, rng=rng
-        )
+        pace = Pace(per_minute, adaptive=adaptive, discover=False, clock=clock)
+        self.lane = Lane("test", pace=pace, concurrency=concurrency, clock=clock, rng=rng)
         self.takes_s = takes_s
         self.out: list[float] = []
         self.names: list[str] = []
-        self.epochs: list[int] = []
+        self.permits: list[Permit] = []
         self.under_way = 0
         self.under_way_peak = 0
 
-    def offer(self, urgency: Urgency = Urgency.SUBMIT, name: str = "", *, value: float = 0.0) -> None:
-        self.lane.offer(urgency, partial(self._request, name), value=value)
+    def offer(self, urgency: Urgency = Urgency.SUBMIT, name: str = "", *, value: float = 0.0) -> Offer:
+        return self.lane.offer(urgency, partial(self._request, name), value=value)
 
-    async def _request(self, name: str, epoch: int) -> None:
+    async def _request(self, name: str, permit: Permit) -> None:
         self.out.append(self.clock.now())
         self.names.append(name)
-        self.epochs.append(epoch)
+        self.permits.append(permit)
         self.under_way += 1
         self.under_way_peak = max(self.under_way_peak, self.under_way)
         await self.clock.sleep(self.takes_s)
@@ -106,9 +108,9 @@ async def test_random_offers_never_exceed_the_limit(clock: VirtualClock, rng: ra
             for _ in range(rng.choice((0, 0, 1, 5, 40))):
                 bench.offer(rng.choice(list(Urgency)))
             if rng.random() < 0.05:
-                bench.lane.throttled(rng.randrange(3), rng.uniform(0, 30))
+                bench.lane.throttled(Permit(rng.randrange(3)), rng.uniform(0, 30))
             if rng.random() < 0.5:
-                bench.lane.accepted()
+                bench.lane.accepted(rng.choice(bench.permits or [Permit()]))
             await clock.sleep(rng.expovariate(0.2))
         for urgency in Urgency:
             bench.lane.close_class(urgency)
@@ -126,9 +128,35 @@ async def test_the_best_offer_goes_first_by_class_then_value_then_age(clock: Vir
         bench.offer(Urgency.SUBMIT, "submit 2")
         bench.offer(Urgency.LIKELY_DONE, "likely .9", value=0.9)
         bench.offer(Urgency.LIKELY_DONE, "likely .99", value=0.99)
-        bench.offer(Urgency.RESULT, "result")
+        bench.offer(Urgency.FRESH_RESULT, "fresh result")
+        bench.offer(Urgency.AGEING, "ageing result")
         await clock.sleep(10)
-    assert bench.names[1:] == ["result", "likely .99", "likely .9", "submit 1", "submit 2", "due"]
+    assert bench.names[1:] == [
+        "ageing result",
+        "submit 1",
+        "submit 2",
+        "fresh result",
+        "likely .99",
+        "likely .9",
+        "due",
+    ]
+
+
+@on_virtual_clock
+async def test_an_offer_that_is_raised_while_it_waits_goes_once_and_in_its_new_place(
+    clock: VirtualClock, rng: random.Random
+) -> None:
+    bench = Bench(clock, rng)
+    async with bench.running():
+        bench.offer(Urgency.SUBMIT, "now")
+        await clock.sleep(0.5)
+        raised = bench.offer(Urgency.DUE, "raised", value=0.1)
+        bench.offer(Urgency.SUBMIT, "submit")
+        bench.lane.rank(raised, Urgency.AGEING, 0.0)
+        await clock.sleep(10)
+        bench.lane.rank(raised, Urgency.AGEING, 1.0)  # gone: nothing happens
+        await clock.sleep(10)
+    assert bench.names == ["now", "raised", "submit"]
 
 
 @on_virtual_clock
@@ -138,19 +166,9 @@ async def test_the_choice_is_made_at_the_last_moment(clock: VirtualClock, rng: r
         bench.offer(Urgency.SUBMIT, "a")
         bench.offer(Urgency.SUBMIT, "b")
         await clock.sleep(5)
-        bench.offer(Urgency.RESULT, "came later, matters more")
+        bench.offer(Urgency.AGEING, "came later, matters more")
         await clock.sleep(30)
     assert bench.names == ["a", "came later, matters more", "b"]
-
-
-@on_virtual_clock
-async def test_a_burst_of_429s_halves_the_pace_once(clock: VirtualClock, rng: random.Random) -> None:
-    bench = Bench(clock, rng)
-    for _ in range(20):
-        bench.lane.throttled(0, 1.0)
-    assert (bench.lane.per_minute, bench.lane.throttles) == (30.0, 20)
-    bench.lane.throttled(1, 1.0)
-    assert bench.lane.per_minute == 15.0
 
 
 @on_virtual_clock
@@ -159,39 +177,43 @@ async def test_requests_are_told_the_pace_they_were_sent_under(clock: VirtualClo
     async with bench.running():
         bench.offer()
         await clock.sleep(2)
-        bench.lane.throttled(0, 0.0)
+        bench.lane.throttled(bench.permits[0], 0.0)
         bench.offer()
         await clock.sleep(5)
-    assert bench.epochs == [0, 1]
+    assert [permit.epoch for permit in bench.permits] == [0, 1]
 
 
 @on_virtual_clock
-async def test_the_pace_has_a_floor(clock: VirtualClock, rng: random.Random) -> None:
+async def test_only_a_request_that_was_waited_for_presses_the_pace(clock: VirtualClock, rng: random.Random) -> None:
     bench = Bench(clock, rng)
-    for epoch in range(50):
-        bench.lane.throttled(epoch, 0.0)
-    assert bench.lane.per_minute == 60.0 * PACE_SHARE_MIN
+    async with bench.running():
+        bench.offer()
+        await clock.sleep(30)
+        for _ in range(3):
+            bench.offer()
+        await clock.sleep(30)
+    assert [permit.pressed for permit in bench.permits] == [False, True, True, True]
 
 
 @on_virtual_clock
 async def test_a_lane_that_does_not_adapt_waits_but_keeps_its_pace(clock: VirtualClock, rng: random.Random) -> None:
     bench = Bench(clock, rng, adaptive=False)
-    bench.lane.throttled(0, 7.0)
+    bench.lane.throttled(Permit(), 7.0)
     assert (bench.lane.per_minute, bench.lane.open_in_s) == (60.0, 7.0)
 
 
 @on_virtual_clock
 async def test_a_halved_pace_is_kept_and_grows_back_while_it_is_used(clock: VirtualClock, rng: random.Random) -> None:
     bench = Bench(clock, rng)
-    bench.lane.throttled(0, 0.0)
+    bench.lane.throttled(Permit(), 0.0)
     async with bench.running():
         for _ in range(10):
             bench.offer()
         await clock.sleep(25)
     assert min(bench.gaps()) > 1.99
     for _ in range(60):
-        bench.lane.accepted()
-    assert bench.lane.per_minute == 60.0
+        bench.lane.accepted(bench.lane.pace.permit(pressed=True))
+    assert bench.lane.per_minute > 0.97 * 60.0
 
 
 @on_virtual_clock
@@ -202,8 +224,8 @@ async def test_a_change_of_pace_lets_out_no_burst(clock: VirtualClock, rng: rand
             bench.offer()
         for step in range(300):
             if step % 7 == 0:
-                bench.lane.throttled(bench.lane._epoch, 0.0)
-            bench.lane.accepted()
+                bench.lane.throttled(bench.lane.pace.permit(pressed=True), 0.0)
+            bench.lane.accepted(bench.lane.pace.permit(pressed=True))
             await clock.sleep(rng.uniform(0, 3))
         bench.lane.close_class(Urgency.SUBMIT)
     assert min(bench.gaps()) > 0.99
@@ -217,7 +239,7 @@ async def test_nothing_goes_out_before_the_servers_word(clock: VirtualClock, rng
             bench.offer()
         await clock.sleep(1.5)
         before = len(bench.out)
-        bench.lane.throttled(0, 40.0)
+        bench.lane.throttled(Permit(), 40.0)
         bench.lane.hold_until(10.0)  # an earlier word does not shorten a later one
         await clock.sleep(60)
     later = bench.out[before:]
@@ -245,8 +267,26 @@ async def test_an_outage_is_waited_out_longer_each_time_and_named(clock: Virtual
         bench.lane.unreachable("refused")
         assert 0 <= bench.lane.open_in_s <= OUTAGE_MAX_S
     assert "refused" in bench.lane.outage
-    bench.lane.accepted()
+    bench.lane.accepted(Permit())
     assert bench.lane.outage == ""
+
+
+@on_virtual_clock
+async def test_while_the_provider_is_away_one_probe_at_a_time_tries_it(clock: VirtualClock, rng: random.Random) -> None:
+    bench = Bench(clock, rng, per_minute=6_000, takes_s=10.0)
+    async with bench.running():
+        for _ in range(50):
+            bench.offer()
+        await clock.sleep(0.2)
+        bench.lane.unreachable("refused")
+        before = len(bench.out)
+        await clock.sleep(100)
+        probes = [after - sent for sent, after in itertools.pairwise(bench.out[before:])]
+        assert probes
+        assert min(probes) >= 10.0
+        bench.lane.accepted(Permit())
+        await clock.sleep(20)
+    assert len(bench.out) == 50
 
 
 @on_virtual_clock
@@ -258,10 +298,8 @@ async def test_a_closed_class_is_dropped_and_the_others_go_on(clock: VirtualCloc
         bench.lane.close_class(Urgency.SUBMIT)
         bench.offer(Urgency.SUBMIT, "submit too late")
         await clock.sleep(5)
-        bench.lane.open_class(Urgency.SUBMIT)
-        bench.offer(Urgency.SUBMIT, "submit again")
         await clock.sleep(5)
-    assert bench.names == ["poll", "submit again"]
+    assert bench.names == ["poll"]
 
 
 @on_virtual_clock
@@ -288,4 +326,4 @@ async def test_a_lane_that_is_cancelled_lets_its_requests_end(clock: VirtualCloc
 async def test_it_shows_what_an_operator_wants(clock: VirtualClock, rng: random.Random) -> None:
     bench = Bench(clock, rng)
     bench.offer()
-    assert repr(bench.lane) == "<Lane test: 1 offered, 60.0/min>"
+    assert repr(bench.lane) == "<Lane test: 1 offered, 0 under way, 60.0/min>"

@@ -1,0 +1,159 @@
+"""The cheapest moments to ask about a request, for a known distribution of durations and a price of asking.
+
+Asking costs ``price_s``, as many seconds of lag as one poll is worth; a completion costs the seconds until the
+next poll. The best plan from every age is found by dynamic programming over the edges of a grid. The cost of
+going from age t to age s is linear in s for a given F(t), so that all plans together are the lower envelope of
+lines that are asked in order: one pass over the grid instead of one over all pairs. Pure arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+GAP_SHARE_MIN = 0.005
+"""Two polls are never closer than this share of the age: below it, the network's own delays decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """How long requests take.
+
+    Attributes:
+        ages_s: rising ages in seconds.
+        done: the share of requests finished by each of them; rises from 0, and stays below 1.
+        tail_hazard: behind the last age, the rate of finishing per unit of log-age: S(a) falls as a**-tail_hazard.
+    """
+
+    ages_s: Sequence[float]
+    done: Sequence[float]
+    tail_hazard: float
+
+    @property
+    def mean_s(self) -> float:
+        """The mean duration, in seconds; what is behind the last age counts as that age."""
+        return self.ages_s[-1] - _integral(self.ages_s, self.done)[-1]
+
+    def share_done(self, age_s: float) -> float:
+        """Return the share of requests that take no longer than ``age_s``."""
+        ages_s, done = self.ages_s, self.done
+        if age_s <= ages_s[0]:
+            return done[0] if age_s == ages_s[0] else 0.0
+        if age_s >= ages_s[-1]:
+            return 1 - (1 - done[-1]) * (ages_s[-1] / age_s) ** self.tail_hazard
+        above = bisect_right(ages_s, age_s)
+        part = (age_s - ages_s[above - 1]) / (ages_s[above] - ages_s[above - 1])
+        return done[above - 1] + part * (done[above] - done[above - 1])
+
+    def age_at(self, share: float) -> float:
+        """Return the age by which ``share`` of the requests are done; the inverse of ``share_done``."""
+        done = self.done
+        if share >= done[-1]:
+            left = max(1 - share, 1e-12) / (1 - done[-1])
+            return self.ages_s[-1] * left ** (-1 / self.tail_hazard)
+        above = max(1, bisect_right(done, share))
+        rise = done[above] - done[above - 1]
+        part = (share - done[above - 1]) / rise if rise > 0 else 1.0
+        return self.ages_s[above - 1] + max(part, 0.0) * (self.ages_s[above] - self.ages_s[above - 1])
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When to ask next, from every age of the last question.
+
+    Attributes:
+        price_s: the price it was made for.
+        ages_s: the ages of the grid.
+        next_s: the best age of the next poll of a request still running at each of them.
+        polls: the mean number of polls per request from age 0.
+        lag_s: the mean time between a completion and the poll that finds it.
+    """
+
+    price_s: float
+    ages_s: Sequence[float]
+    next_s: Sequence[float]
+    polls: float
+    lag_s: float
+    tail_hazard: float
+
+    def next_age_s(self, age_s: float) -> float:
+        """Return the age of the next poll of a request still running at ``age_s``."""
+        if age_s >= self.ages_s[-1]:
+            return age_s + _tail_gap_s(age_s, self.price_s, self.tail_hazard)
+        place = max(0, bisect_right(self.ages_s, age_s) - 1)
+        return max(self.next_s[place], age_s * (1 + GAP_SHARE_MIN))
+
+
+def best_schedule(found: Distribution, price_s: float) -> Schedule:
+    """Return the schedule with the least mean of ``price_s`` × polls + lag.
+
+    With W(t) = P(running at t) × (expected cost from t), F the distribution function and A its integral,
+    W(t) = min over s > t of  price × (1 − F(t)) + A(s) − A(t) − F(t) (s − t) + W(s).
+    """
+    ages_s, done = found.ages_s, found.done
+    integral = _integral(ages_s, done)
+    last = len(ages_s) - 1
+    after = [last] * (last + 1)
+    tail_gap_s = _tail_gap_s(ages_s[last], price_s, found.tail_hazard)
+    cost = (1 - done[last]) * 2 * tail_gap_s
+    # The envelope: lines of slope -age and intercept A + W, from old ages to young ones; ``front`` only advances,
+    # because F(t) falls on the way back.
+    ages, heights, places, front = [ages_s[last]], [integral[last] + cost], [last], 0
+    for place in range(last - 1, -1, -1):
+        share = done[place]
+        while (
+            front + 1 < len(ages)
+            and heights[front + 1] - share * ages[front + 1] <= heights[front] - share * ages[front]
+        ):
+            front += 1
+        after[place] = places[front]
+        age_s = ages_s[place]
+        cost = price_s * (1 - share) - integral[place] + share * age_s + heights[front] - share * ages[front]
+        height = integral[place] + cost
+        while len(ages) - front >= 2 and (heights[-1] - heights[-2]) * (ages[-1] - age_s) >= (height - heights[-1]) * (
+            ages[-2] - ages[-1]
+        ):
+            ages.pop()
+            heights.pop()
+            places.pop()
+        ages.append(age_s)
+        heights.append(height)
+        places.append(place)
+    polls, lag_s = _expectation(found, integral, after, tail_gap_s)
+    next_s = [ages_s[place] for place in after[:-1]] + [ages_s[last] + tail_gap_s]
+    return Schedule(price_s, ages_s, next_s, polls, lag_s, found.tail_hazard)
+
+
+def _integral(ages_s: Sequence[float], done: Sequence[float]) -> list[float]:
+    total, integral = 0.0, [0.0]
+    for (younger_s, older_s), (fewer, more) in zip(pairwise(ages_s), pairwise(done), strict=True):
+        total += (older_s - younger_s) * (fewer + more) / 2
+        integral.append(total)
+    return integral
+
+
+def _expectation(
+    found: Distribution, integral: Sequence[float], after: Sequence[int], tail_gap_s: float
+) -> tuple[float, float]:
+    """Return the mean number of polls and the mean lag of a request that is asked as ``after`` says."""
+    polls = lag_s = 0.0
+    place, last = 0, len(after) - 1
+    while place < last:
+        then = after[place]
+        polls += 1 - found.done[place]
+        lag_s += integral[then] - integral[place] - found.done[place] * (found.ages_s[then] - found.ages_s[place])
+        place = then
+    left = 1 - found.done[last]
+    gaps = found.ages_s[last] / (found.tail_hazard * tail_gap_s)
+    return polls + left * (gaps + 0.5), lag_s + left * tail_gap_s / 2
+
+
+def _tail_gap_s(age_s: float, price_s: float, tail_hazard: float) -> float:
+    """Return the gap that balances price and lag at a constant hazard h: sqrt(2 × price / h)."""
+    return max(GAP_SHARE_MIN * age_s, min(math.sqrt(2 * price_s * age_s / tail_hazard), age_s))

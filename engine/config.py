@@ -99,11 +99,13 @@ class Polling(Section, frozen=True, kw_only=True):
         policy: 'learned' asks when the jobs seen so far say that it pays; 'fixed' asks every interval_s.
         interval_s: the time between two polls of one request under the policy 'fixed'.
         expected_duration_s: how long a job takes, as a first guess to learn from; without it, the model's own figure.
+        remember: true keeps what was learned for the next run on the same model, beside the user's other state.
     """
 
     policy: Literal["learned", "fixed"] = "learned"
     interval_s: Seconds = 10.0
     expected_duration_s: Seconds | None = None
+    remember: bool = True
 
 
 class Downloads(Section, frozen=True, kw_only=True):

@@ -5,8 +5,10 @@ Nothing here runs: ``run`` opens what is made, and ``scheduling`` puts it to wor
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from engine.learning import Learned
 from engine.media.downloader import Downloader
 from engine.media.part import free_bytes
 from engine.provider.history import HttpHistory
@@ -23,6 +25,7 @@ from engine.scheduling.spend import Spend
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Mapping
     from pathlib import Path
 
     from engine.clock import Clock
@@ -31,8 +34,8 @@ if TYPE_CHECKING:
     from engine.ledger.ledger import Ledger
     from engine.ledger.survey import Survey
     from engine.provider.history import History
+    from engine.scheduling.durations import DurationsState
     from engine.scheduling.life import Fetcher
-    from engine.scheduling.pace import Pace
 from engine.scheduling.polling import PollingPolicy
 
 SUBMIT_CONCURRENCY = 64
@@ -41,6 +44,8 @@ EXPECTED_DURATION_S = 60.0
 SPREAD = 0.35
 SPREAD_WITHOUT_KNOWLEDGE = 1.0
 """Standard deviations of the logarithm of a duration, to begin with: around a given expectation, and around none."""
+RECALLED_JOBS_MAX = 30.0
+"""So many jobs does the knowledge of earlier runs count for: soon outweighed if the provider has changed."""
 HISTORY_AGAIN_GRACES = 1 / 15
 HISTORY_AGAIN_S_MIN = 1.0
 
@@ -55,6 +60,9 @@ class Parts:
         self._clock = clock
         self._rng = rng
         self._policies: dict[str, PollingPolicy] = {}
+        self._recalled: dict[str, tuple[DurationsState, float]] = {}
+        self._per_minute: dict[str, float] = {}
+        self._lanes: dict[str, Lane] = {}
 
     # --- network ----------------------------------------------------------------------------------
 
@@ -107,17 +115,17 @@ class Parts:
             history_again_s=max(HISTORY_AGAIN_S_MIN, grace_s * HISTORY_AGAIN_GRACES),
         )
 
-    def lanes(self, *, last_intent_utc: float | None) -> Lanes:
-        """Return the lanes of requests; the pace holds across restarts, from the last submission before."""
+    def lanes(self, *, resumed: bool) -> Lanes:
+        """Return the lanes of requests; those of a resumed run wait for one turn, as if a request had just gone out.
+
+        Requests are spaced evenly in every process, so that this alone keeps the window across a restart.
+        """
         limits = self._config.limits
         submits = self._lane("submit", limits.submits_per_minute, SUBMIT_CONCURRENCY)
-        if last_intent_utc is not None:
-            apart_s = spacing_s(limits.submits_per_minute)
-            since_s = self._clock.utc() - last_intent_utc
-            submits.hold_until(self._clock.now() + min(max(apart_s - since_s, 0.0), apart_s))
-        if limits.shared:
-            return Lanes(submits, submits)
-        return Lanes(submits, self._lane("read", limits.polls_per_minute, READ_CONCURRENCY))
+        reads = submits if limits.shared else self._lane("read", limits.polls_per_minute, READ_CONCURRENCY)
+        for lane in {submits, reads} if resumed else ():
+            lane.hold_until(self._clock.now() + spacing_s(lane.per_minute))
+        return Lanes(submits, reads)
 
     async def rules(self, found: Survey, ledger: Ledger, *, jobs_max: int | None) -> Rules:
         """Return what decides whether the batch goes on, given what the run has come to so far."""
@@ -148,6 +156,26 @@ class Parts:
             self._policies[model] = self._new_policy(model)
         return self._policies[model]
 
+    # --- what is learned --------------------------------------------------------------------------
+
+    def recall(self, earlier: Mapping[str, DurationsState], of_this_run: Learned | None) -> None:
+        """Begin with what earlier runs, and earlier processes of this one, have learned; before any part is made."""
+        self._recalled = {model: (state, RECALLED_JOBS_MAX) for model, state in earlier.items()}
+        if of_this_run is not None:
+            self._recalled |= {model: (state, math.inf) for model, state in of_this_run.durations.items()}
+            self._per_minute = of_this_run.per_minute
+
+    def learned(self) -> Learned:
+        """Return what is learned by now."""
+        return Learned(
+            {
+                model: policy.durations.state()
+                for model, policy in self._policies.items()
+                if isinstance(policy, LearnedPolling) and policy.durations.finished_jobs
+            },
+            {name: lane.per_minute for name, lane in self._lanes.items()},
+        )
+
     def low_disk(self, media: Path) -> str:
         """Say that there is no room for further results; empty while there is."""
         reserve_bytes = self._config.storage.reserve_bytes
@@ -160,9 +188,12 @@ class Parts:
         expected_s = self._connection.expected_duration_s or (known.expected_duration_s if known else None)
         if self._config.polling.policy == "fixed":
             return FixedPolling(self._config.polling.interval_s, typical_s=expected_s)
-        if expected_s is None:
-            return LearnedPolling(Durations(expected_s=EXPECTED_DURATION_S, spread=SPREAD_WITHOUT_KNOWLEDGE))
-        return LearnedPolling(Durations(expected_s=expected_s, spread=SPREAD))
+        spread = SPREAD if expected_s else SPREAD_WITHOUT_KNOWLEDGE
+        durations = Durations(expected_s=expected_s or EXPECTED_DURATION_S, spread=spread)
+        if model in self._recalled:
+            state, jobs_max = self._recalled[model]
+            durations.recall(state, jobs_max=jobs_max)
+        return LearnedPolling(durations)
 
     def _expects_media(self, model: str) -> bool:
         known = self._models.get(model)
@@ -171,4 +202,8 @@ class Parts:
     def _lane(self, name: str, per_minute: float, concurrency: int) -> Lane:
         adaptive = self._config.limits.adaptive
         pace = Pace(per_minute, adaptive=adaptive is not False, discover=adaptive == "discover", clock=self._clock)
-        return Lane(name, pace=pace, concurrency=concurrency, clock=self._clock, rng=self._rng)
+        if name in self._per_minute:
+            pace.restore(self._per_minute[name])
+        lane = Lane(name, pace=pace, concurrency=concurrency, clock=self._clock, rng=self._rng)
+        self._lanes[name] = lane
+        return lane

@@ -21,6 +21,7 @@ from engine import __version__
 from engine.clock import Clock, SystemClock
 from engine.connection import connect
 from engine.errors import EngineError, ExitCode, UsageError, first_of
+from engine.learning import Learning, profile_path
 from engine.ledger.durable import make_directory, replacement
 from engine.ledger.input_source import recorded_input
 from engine.ledger.job_reader import JobReader, spool_mark
@@ -173,6 +174,7 @@ class Run:
         self._ledger = Ledger.open(self.directory.ledger)
         self._stack.callback(self._ledger.close)
         await self._check_provider()
+        await self._recall()
         recovered = await self._ledger.recover()
         if self._request.reopen is not None:
             self.reopened = await self._ledger.reopen(self._request.reopen)
@@ -191,6 +193,19 @@ class Run:
                 f"this run was begun with the provider {begun_with!r}; {name!r} knows nothing of its requests",
                 hint="give the same configuration again ('engine resume' remembers it), or another --run-dir",
             )
+
+    async def _recall(self) -> None:
+        """Begin with what was learned before; the simulator's durations are nobody's experience."""
+        provider = self._connection.description.name
+        remembers = self._config.polling.remember and provider != "simulator"
+        self._learning = Learning(
+            self._ledger,
+            profile=profile_path() if remembers else None,
+            provider=provider,
+            clock=self._clock,
+            learned=self._parts.learned,
+        )
+        self._parts.recall(await self._learning.of_earlier_runs(), await self._learning.of_this_run())
 
     async def _open_reader(self) -> JobReader | None:
         facts = await self._ledger.facts()
@@ -255,7 +270,7 @@ class Run:
             self._ledger,
             life,
             config=config,
-            lanes=parts.lanes(last_intent_utc=facts.get("last_intent_utc")),
+            lanes=parts.lanes(resumed="last_intent_utc" in facts),
             rules=await parts.rules(found, self._ledger, jobs_max=self._request.jobs_max),
             history=history,
             ask_credits=provider.credits_usd,
@@ -298,9 +313,10 @@ class Run:
                 reading = tasks.create_task(self._read_input(), name="job-reader")
                 writing = tasks.create_task(self._writer.run(), name="result-writer")
                 watching = tasks.create_task(self._watch_stream(), name="stream-watch")
+                learning = tasks.create_task(self._learning.run(), name="learning")
                 self._writer.wake()
                 await self._scheduler.run()
-                for task in (reading, writing, watching):
+                for task in (reading, writing, watching, learning):
                     task.cancel()
         except* EngineError as group:
             raise first_of(group) from None
@@ -344,6 +360,7 @@ class Run:
         return found
 
     async def _close_books(self) -> None:
+        await self._learning.save()
         await self._ledger.note(ended_utc=self._clock.utc())
         self.result = await self.survey()
         self.exit_code: ExitCode = exit_code_of(self.result, self.stop)

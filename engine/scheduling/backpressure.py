@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 READS_PER_JOB = 2
 LIFE_SHARE = 1 / 2
-"""Share of the record's life within which everything in flight must come home."""
+"""Share of the record's life within which everything in flight can be read."""
+WORK_OFF_SHARE = 0.6
+"""Share of the record's life within which the provider finishes, at its present rate, everything in flight."""
 RATE_LIFE_SHARE = 1 / 3
 RATE_DURATIONS = 2.0
 """Finished jobs are counted over so large a share of the record's life, or so many durations, whichever is longer."""
@@ -74,7 +76,7 @@ class Backpressure:
                 f"{self._can_harvest()} in flight are what {self._reads.per_minute:.0f} requests/min bring home "
                 f"before their records expire ({life_min:.0f} min)"
             )
-        return f"{self._can_work_off()} in flight are what the provider finishes in {life_min * LIFE_SHARE:.0f} min"
+        return f"{self._can_work_off()} in flight are what the provider finishes in {life_min * WORK_OFF_SHARE:.0f} min"
 
     def finished(self) -> None:
         """Take note of a request that was found finished."""
@@ -100,4 +102,4 @@ class Backpressure:
         # The first jobs come in one wave: their rate says nothing before half a duration has gone by.
         since_s = max(now - self._first_at, service_s / 2, 1.0)
         per_s = len(self._finished) / min(window_s, since_s)
-        return max(1, int(per_s * max(self._record_life_s * LIFE_SHARE, SERVICE_FACTOR * service_s)))
+        return max(1, int(per_s * max(self._record_life_s * WORK_OFF_SHARE, SERVICE_FACTOR * service_s)))

@@ -11,15 +11,16 @@ so that a drift is followed. Pure: ages in, a distribution out.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from itertools import accumulate, pairwise
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from engine.scheduling.schedule import Distribution
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 AGE_S_MIN = 0.05
 AGE_S_MAX = 172_800.0
@@ -43,8 +44,25 @@ LATE_SHARE = 0.003
 POLL_CHANGES = 0.1
 """How much of a change a poll makes that found its request still running; a finished one makes 1."""
 WEIGHT_MAX = 1e6
+SHARE_MIN = 1e-9
+EVEN_SHARE = 0.5
+LOOKS = 10.0
+EVEN_BINS = 400
+"""So much of an end is spread evenly over the last bins of its interval if nobody looked there; less, the more did."""
+
+GRID = 1
+"""Names the grid in what is kept of it; another grid's figures mean nothing on this one."""
 
 _NORMAL = NormalDist()
+
+
+class DurationsState(msgspec.Struct, frozen=True):
+    """What is kept of an estimate: the counts per bin, where there are any, a job of today counting 1."""
+
+    grid: int
+    ended: dict[int, float]
+    passed: dict[int, float]
+    looked: dict[int, float]
 
 
 class Durations:
@@ -58,9 +76,13 @@ class Durations:
     def __init__(self, *, expected_s: float, spread: float) -> None:
         self._ended = [0.0] * (BINS + 1)
         self._passed = [0.0] * (BINS + 2)  # differences: a request adds at the first bin it passed, subtracts behind
+        self._looked = [0.0] * (BINS + 1)
+        self._looked_before = [0.0] * (BINS + 2)  # sums of the above, as of the last fit
         self._weight = 1.0
         self._ended_sum = 0.0
         self.changes = 0.0
+        self.finished_jobs = 0
+        """How many finished requests this process has shown."""
         self._add_prior(expected_s, spread)
         self.distribution = self._fit()
 
@@ -73,7 +95,9 @@ class Durations:
 
     def still_running(self, since_s: float, age_s: float) -> None:
         """Take note of a request that was running at ``since_s`` and still is at ``age_s``."""
-        self._pass(_place(since_s), _place(age_s))
+        place = _place(age_s)
+        self._pass(_place(since_s), place)
+        self._looked[place] += self._weight
         self.changes += POLL_CHANGES
 
     def finished(self, since_s: float, age_s: float, *, claimed_s: float | None = None) -> None:
@@ -90,8 +114,32 @@ class Durations:
             self._share_out(first, last)
         self._weight *= 1 + 1 / MEMORY_JOBS
         self.changes += 1
+        self.finished_jobs += 1
         if self._weight > WEIGHT_MAX:
             self._rescale()
+
+    def state(self) -> DurationsState:
+        """Return what is to be kept of the estimate."""
+        return DurationsState(GRID, *(self._kept(counts) for counts in (self._ended, self._passed, self._looked)))
+
+    def recall(self, state: DurationsState, *, jobs_max: float) -> None:
+        """Begin with what was kept, weighing it as ``jobs_max`` jobs at most; what makes no sense is ignored."""
+        counts = (*state.ended.values(), *state.passed.values(), *state.looked.values())
+        places = (*state.ended, *state.passed, *state.looked)
+        jobs = sum(state.ended.values())
+        sane = all(0 <= place <= BINS for place in places) and all(map(math.isfinite, counts))
+        if state.grid != GRID or not sane or min(state.ended.values(), default=-1.0) < 0 or jobs <= 0:
+            return
+        share = min(1.0, jobs_max / jobs)
+        self._weight, self._ended_sum = 1.0, share * jobs
+        self._ended = [share * state.ended.get(place, 0.0) for place in range(BINS + 1)]
+        self._passed = [share * state.passed.get(place, 0.0) for place in range(BINS + 2)]
+        self._looked = [share * state.looked.get(place, 0.0) for place in range(BINS + 1)]
+        self.refresh()
+
+    def _kept(self, counts: Sequence[float]) -> dict[int, float]:
+        rounded = ((place, round(count / self._weight, 5)) for place, count in enumerate(counts))
+        return {place: count for place, count in rounded if count}
 
     def refresh(self) -> Distribution:
         """Fit the distribution to what was seen, and return it."""
@@ -100,13 +148,21 @@ class Durations:
         return self.distribution
 
     def _share_out(self, first: int, last: int) -> None:
-        """Let a request end everywhere between two bins, as likely as the present estimate says."""
+        """Let a request end everywhere between two bins, as likely as the present estimate says.
+
+        Where hardly anybody was asked between the two, the estimate only repeats itself, and quick failures would
+        be taken for late ones for ever: a part is spread evenly then, so that it pays to look there.
+        """
         known = self.distribution
-        at = [known.share_done(EDGES_S[place]) for place in range(first, last + 1)]
-        at.append(known.share_done(EDGES_S[min(last + 1, BINS)]))
+        at = [known.share_done(EDGES_S[place]) for place in range(first, last + 2)]
         whole = at[-1] - at[0]
+        looks = (self._looked_before[last] - self._looked_before[first + 1]) / self._weight if last > first else 0.0
+        even = EVEN_SHARE * LOOKS / (LOOKS + max(looks, 0.0)) if whole > SHARE_MIN else 1.0
+        even_first = max(first, last - EVEN_BINS)
+        each = even / (last - even_first + 1)
         for place, (before, after) in enumerate(pairwise(at), start=first):
-            share = (after - before) / whole if whole > 1e-9 else 1 / (last - first + 1)
+            share = (1 - even) * (after - before) / whole if even < 1 else 0.0
+            share += each if place >= even_first else 0.0
             self._end(place, share)
             self._passed[first] += share * self._weight
             self._passed[place] -= share * self._weight
@@ -124,7 +180,7 @@ class Durations:
         before = 0.0
         for place, (_, older_s) in enumerate(pairwise(EDGES_S)):
             now = _NORMAL.cdf((math.log(older_s) - middle) / spread)
-            if now - before > 1e-9:
+            if now - before > SHARE_MIN:
                 self._end(place, PRIOR_JOBS * (now - before))
                 self._pass(0, place, PRIOR_JOBS * (now - before))
             before = now
@@ -132,6 +188,7 @@ class Durations:
     def _rescale(self) -> None:
         self._ended = [count / self._weight for count in self._ended]
         self._passed = [count / self._weight for count in self._passed]
+        self._looked = [count / self._weight for count in self._looked]
         self._ended_sum /= self._weight
         self._weight = 1.0
 
@@ -140,6 +197,7 @@ class Durations:
     def _fit(self) -> Distribution:
         """Return the product-limit estimate, smoothed so that each step of it rests on several jobs."""
         known = TAIL_JOBS * self._weight
+        self._looked_before = [0.0, *accumulate(self._looked)]
         left, lefts = 1.0, [1.0]
         for ended, passed in zip(self._ended[:BINS], accumulate(self._passed[:BINS]), strict=True):
             at_risk = max(passed, 0.0) + ended

@@ -93,9 +93,11 @@ class Pace:
         self.per_minute = max(self.per_minute / 2, self._floor)
 
     def restore(self, per_minute: float) -> None:
-        """Begin with the pace that an earlier process had found."""
-        if self._adaptive:
+        """Begin with the pace that an earlier process had found; a search goes on where it had come to."""
+        if self._adaptive and math.isfinite(per_minute):
             self.per_minute = min(max(per_minute, self._floor), self.per_minute_max)
+            if math.isinf(self.per_minute_max):
+                self._ceiling = self.per_minute / NEAR_CEILING
 
     def _found_ceiling(self) -> float:
         """Return the limit that a 429 shows: what the server took within its window, if we were at it for that long.
@@ -104,7 +106,8 @@ class Pace:
         """
         if self._searches or self._clock.now() - self._since >= WINDOW_S:
             return min(self.per_minute, max(float(len(self._accepted)), self.per_minute / 2))
-        return self.per_minute
+        # So soon after the last one, the server's window still holds what was sent at the pace before.
+        return self._ceiling if math.isfinite(self._ceiling) else self.per_minute
 
     @property
     def _searches(self) -> bool:

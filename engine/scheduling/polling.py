@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from engine.scheduling.durations import Durations
 from engine.scheduling.schedule import best_schedule
 
 if TYPE_CHECKING:
+    from engine.scheduling.durations import Durations
     from engine.scheduling.schedule import Schedule
 
 PRICE_SHARE_MIN = 0.002

@@ -44,9 +44,9 @@ class Distribution:
         """Return the share of requests that take no longer than ``age_s``."""
         ages_s, done = self.ages_s, self.done
         if age_s <= ages_s[0]:
-            return done[0] if age_s == ages_s[0] else 0.0
+            return 0.0
         if age_s >= ages_s[-1]:
-            return 1 - (1 - done[-1]) * (ages_s[-1] / age_s) ** self.tail_hazard
+            return 1 - (1 - done[-1]) * math.pow(ages_s[-1] / age_s, self.tail_hazard)
         above = bisect_right(ages_s, age_s)
         part = (age_s - ages_s[above - 1]) / (ages_s[above] - ages_s[above - 1])
         return done[above - 1] + part * (done[above] - done[above - 1])
@@ -56,7 +56,7 @@ class Distribution:
         done = self.done
         if share >= done[-1]:
             left = max(1 - share, 1e-12) / (1 - done[-1])
-            return self.ages_s[-1] * left ** (-1 / self.tail_hazard)
+            return self.ages_s[-1] * math.pow(left, -1 / self.tail_hazard)
         above = max(1, bisect_right(done, share))
         rise = done[above] - done[above - 1]
         part = (share - done[above - 1]) / rise if rise > 0 else 1.0
@@ -90,41 +90,66 @@ class Schedule:
         return max(self.next_s[place], age_s * (1 + GAP_SHARE_MIN))
 
 
-def best_schedule(found: Distribution, price_s: float) -> Schedule:
-    """Return the schedule with the least mean of ``price_s`` × polls + lag.
+class _Envelope:
+    """The lower envelope of lines that come with rising slopes and are asked at falling places.
 
-    With W(t) = P(running at t) × (expected cost from t), F the distribution function and A its integral,
-    W(t) = min over s > t of  price × (1 − F(t)) + A(s) − A(t) − F(t) (s − t) + W(s).
+    A line stands for the next poll at one age: its slope is minus the age, it is asked at F(t).
+    """
+
+    def __init__(self) -> None:
+        self._ages_s: list[float] = []
+        self._heights: list[float] = []
+        self._places: list[int] = []
+        self._front = 0
+
+    def best(self, share: float) -> tuple[float, int]:
+        """Return the least value at ``share``, and whose line it is."""
+        ages_s, heights = self._ages_s, self._heights
+        value = heights[self._front] - share * ages_s[self._front]
+        while self._front + 1 < len(ages_s):
+            following = heights[self._front + 1] - share * ages_s[self._front + 1]
+            if following > value:
+                break
+            self._front, value = self._front + 1, following
+        return value, self._places[self._front]
+
+    def add(self, age_s: float, height: float, place: int) -> None:
+        """Add a line, and drop those that are nowhere the lowest any more."""
+        ages_s, heights = self._ages_s, self._heights
+        while len(ages_s) > self._front + 1 and _is_useless(
+            ages_s[-2] - ages_s[-1], heights[-1] - heights[-2], ages_s[-1] - age_s, height - heights[-1]
+        ):
+            ages_s.pop()
+            heights.pop()
+            self._places.pop()
+        ages_s.append(age_s)
+        heights.append(height)
+        self._places.append(place)
+
+
+def _is_useless(older_s: float, older_rise: float, younger_s: float, younger_rise: float) -> bool:
+    """Whether a line between two others lies above the point where those meet."""
+    return older_rise * younger_s >= younger_rise * older_s
+
+
+def best_schedule(found: Distribution, price_s: float) -> Schedule:
+    """Return the schedule with the least mean of ``price_s`` * polls + lag.
+
+    With W(t) = P(running at t) * (expected cost from t), F the distribution function and A its integral,
+    W(t) = min over s > t of  price * (1 - F(t)) + A(s) - A(t) - F(t) (s - t) + W(s).
     """
     ages_s, done = found.ages_s, found.done
     integral = _integral(ages_s, done)
     last = len(ages_s) - 1
     after = [last] * (last + 1)
     tail_gap_s = _tail_gap_s(ages_s[last], price_s, found.tail_hazard)
-    cost = (1 - done[last]) * 2 * tail_gap_s
-    # The envelope: lines of slope -age and intercept A + W, from old ages to young ones; ``front`` only advances,
-    # because F(t) falls on the way back.
-    ages, heights, places, front = [ages_s[last]], [integral[last] + cost], [last], 0
+    lines = _Envelope()
+    lines.add(ages_s[last], integral[last] + (1 - done[last]) * 2 * tail_gap_s, last)
     for place in range(last - 1, -1, -1):
         share = done[place]
-        while (
-            front + 1 < len(ages)
-            and heights[front + 1] - share * ages[front + 1] <= heights[front] - share * ages[front]
-        ):
-            front += 1
-        after[place] = places[front]
-        age_s = ages_s[place]
-        cost = price_s * (1 - share) - integral[place] + share * age_s + heights[front] - share * ages[front]
-        height = integral[place] + cost
-        while len(ages) - front >= 2 and (heights[-1] - heights[-2]) * (ages[-1] - age_s) >= (height - heights[-1]) * (
-            ages[-2] - ages[-1]
-        ):
-            ages.pop()
-            heights.pop()
-            places.pop()
-        ages.append(age_s)
-        heights.append(height)
-        places.append(place)
+        value, after[place] = lines.best(share)
+        cost = price_s * (1 - share) - integral[place] + share * ages_s[place] + value
+        lines.add(ages_s[place], integral[place] + cost, place)
     polls, lag_s = _expectation(found, integral, after, tail_gap_s)
     next_s = [ages_s[place] for place in after[:-1]] + [ages_s[last] + tail_gap_s]
     return Schedule(price_s, ages_s, next_s, polls, lag_s, found.tail_hazard)
@@ -155,5 +180,5 @@ def _expectation(
 
 
 def _tail_gap_s(age_s: float, price_s: float, tail_hazard: float) -> float:
-    """Return the gap that balances price and lag at a constant hazard h: sqrt(2 × price / h)."""
+    """Return the gap that balances price and lag at a constant hazard h: sqrt(2 * price / h)."""
     return max(GAP_SHARE_MIN * age_s, min(math.sqrt(2 * price_s * age_s / tail_hazard), age_s))

@@ -35,7 +35,7 @@ class AskAgain:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Completed; its result is to be fetched. ``claimed_s`` is how long it took by the provider's word, if it gave one."""
+    """Completed; its result is to be fetched. ``claimed_s`` is how long it took by the provider's word, if given."""
 
     claimed_s: float | None
 

@@ -43,8 +43,8 @@ class Shape:
 
 
 SHAPES = (
-    Shape("σ .15"),
-    Shape("σ .40", spread=0.40),
+    Shape("sigma .15"),
+    Shape("sigma .40", spread=0.40),
     Shape("bimodal", quick_share=QUICK_SHARE),
     Shape("server queue", workers_share=0.5),
     Shape("drift", drifts=True),

@@ -68,7 +68,9 @@ class Provider:
 
 def environment(**extra: str) -> dict[str, str]:
     """Return an environment without any key."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    kept = {
+        name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "XDG_STATE_HOME") if name in os.environ
+    }
     return {**kept, "PYTHONUTF8": "1", **extra}
 
 

@@ -51,6 +51,7 @@ class World:
     per_minute: float = 50.0
     polls_per_minute: float = 600.0
     shared: bool = False
+    discover: bool = False
     max_in_flight: int = 200
     attempts_max: int = 3
     job_deadline_s: float = 21_600.0
@@ -123,7 +124,7 @@ class World:
         return self.policies[model]
 
     def _lane(self, name: str, per_minute: float) -> Lane:
-        pace = Pace(per_minute, adaptive=True, discover=False, clock=self.clock)
+        pace = Pace(per_minute, adaptive=True, discover=self.discover, clock=self.clock)
         return Lane(name, pace=pace, concurrency=64, clock=self.clock, rng=self.rng)
 
     def _note_decided(self) -> None:

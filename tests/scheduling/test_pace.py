@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from engine.scheduling.pace import PACE_SHARE_MIN, Pace, Permit
@@ -17,12 +18,13 @@ def pace_of(clock: VirtualClock, per_minute: float = 60.0, *, discover: bool = F
 
 async def use(pace: Pace, clock: VirtualClock, *, minutes: float, limit_per_minute: float) -> tuple[int, int]:
     """Send requests at the pace to a server that counts a sliding minute; return (accepted, refused)."""
-    taken: list[float] = []
+    taken: deque[float] = deque()
     accepted = refused = 0
     end = clock.now() + 60 * minutes
     while clock.now() < end:
         permit = pace.permit(pressed=True)
-        taken = [moment for moment in taken if moment > clock.now() - 60]
+        while taken and taken[0] <= clock.now() - 60:
+            taken.popleft()
         if len(taken) < limit_per_minute:
             taken.append(clock.now())
             accepted += 1

@@ -26,6 +26,8 @@ CREEP_PER_REQUEST = 0.002
 """The same near the ceiling: three per cent of it in a quarter of an hour."""
 NEAR_CEILING = 0.97
 PAST_CEILING = 1.03
+DISPROVED = 0.99
+"""A 429 below this share of the ceiling says that it is no ceiling: the server has another reason."""
 WINDOW_S = 60.0
 
 
@@ -104,10 +106,12 @@ class Pace:
 
         A 429 that comes sooner may have another's requests for its cause, unless we were racing for the limit.
         """
-        if self._searches or self._clock.now() - self._since >= WINDOW_S:
-            return min(self.per_minute, max(float(len(self._accepted)), self.per_minute / 2))
-        # So soon after the last one, the server's window still holds what was sent at the pace before.
-        return self._ceiling if math.isfinite(self._ceiling) else self.per_minute
+        if not self._searches and self._clock.now() - self._since < WINDOW_S:
+            # So soon after the last one, the server's window still holds what was sent at the pace before.
+            return self._ceiling if math.isfinite(self._ceiling) else self.per_minute
+        if math.isfinite(self._ceiling) and self.per_minute < DISPROVED * self._ceiling:
+            return math.inf
+        return min(self.per_minute, max(float(len(self._accepted)), self.per_minute / 2))
 
     @property
     def _searches(self) -> bool:

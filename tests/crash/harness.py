@@ -47,6 +47,7 @@ class Verdict:
         bad_files: files that are not what their line says.
         parts_left: unfinished downloads in the media directory.
         unknown: jobs whose outcome stayed unknown.
+        submits_in_window_max: the most submissions that the provider saw in one of its windows.
     """
 
     jobs: int
@@ -63,6 +64,7 @@ class Verdict:
     parts_left: int = 0
     unknown: int = 0
     in_flight_max: int = 0
+    submits_in_window_max: int = 0
     statuses: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -204,6 +206,7 @@ def judge(run_dir: Path, source: Path, paid: dict[str, Any], verdict: Verdict) -
     succeeded = {result["request_id"] for result in results if result["status"] == "succeeded"}
     verdict.lost = max(0, verdict.paid - verdict.paid_twice - len(succeeded))
     verdict.in_flight_max = paid["in_flight_max"]
+    verdict.submits_in_window_max = paid["submits_in_window_max"]
     with contextlib.closing(sqlite3.connect(f"file:{run_dir / 'run.db'}?mode=ro", uri=True)) as db:
         (verdict.unknown,) = db.execute("SELECT count(*) FROM job WHERE state = 'unknown'").fetchone()
 

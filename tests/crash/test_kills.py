@@ -30,10 +30,11 @@ def test_a_run_killed_again_and_again_pays_for_each_job_once_and_writes_each_lin
         jobs=40,
         kills=4,
         seed=seed,
-        scenario_settings=("work.duration_median_s=1", "faults.reply_lost_after=0.05"),
+        scenario_settings=("work.duration_median_s=1", "faults.reply_lost_after=0.05", "rate.window_s=2"),
         settings=PACE,
         pause_s=(0.5, 2.0),
     )
     assert verdict.is_clean, verdict
     assert verdict.statuses == {"succeeded": 40}
     assert verdict.exit_code == 0
+    assert verdict.submits_in_window_max <= 40  # 1200 a minute, over all processes together

@@ -9,6 +9,8 @@ from engine.scheduling.pace import PACE_SHARE_MIN, Pace, Permit
 from tests.virtual_clock import on_virtual_clock
 
 if TYPE_CHECKING:
+    import random
+
     from tests.virtual_clock import VirtualClock
 
 
@@ -83,6 +85,18 @@ async def test_an_unknown_limit_is_found_within_a_minute_and_nearly_all_of_it_us
         accepted, refused = await use(pace, clock, minutes=120, limit_per_minute=limit)
         assert accepted > 0.95 * 120 * limit
         assert refused < 0.01 * accepted
+
+
+@on_virtual_clock
+async def test_429s_that_come_at_random_do_not_bring_it_to_its_knees(clock: VirtualClock, rng: random.Random) -> None:
+    pace = pace_of(clock)
+    sent = 0
+    while clock.now() < 7_200:
+        permit = pace.permit(pressed=True)
+        sent += 1
+        (pace.throttled if rng.random() < 0.05 else pace.accepted)(permit)
+        await clock.sleep(60 / pace.per_minute)
+    assert sent > 0.25 * 120 * 60
 
 
 @on_virtual_clock

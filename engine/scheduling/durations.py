@@ -45,8 +45,8 @@ POLL_CHANGES = 0.1
 """How much of a change a poll makes that found its request still running; a finished one makes 1."""
 WEIGHT_MAX = 1e6
 SHARE_MIN = 1e-9
-EVEN_SHARE = 0.5
-LOOKS = 10.0
+EVEN_SHARE = 0.2
+LOOKS = 2.0
 EVEN_BINS = 400
 """So much of an end is spread evenly over the last bins of its interval if nobody looked there; less, the more did."""
 

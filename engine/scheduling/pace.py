@@ -27,7 +27,6 @@ CREEP_PER_REQUEST = 0.002
 NEAR_CEILING = 0.97
 PAST_CEILING = 1.03
 DISPROVED = 0.99
-"""A 429 below this share of the ceiling says that it is no ceiling: the server has another reason."""
 WINDOW_S = 60.0
 
 
@@ -104,12 +103,14 @@ class Pace:
     def _found_ceiling(self) -> float:
         """Return the limit that a 429 shows: what the server took within its window, if we were at it for that long.
 
-        A 429 that comes sooner may have another's requests for its cause, unless we were racing for the limit.
+        A known limit that is kept meets 429s for other reasons too; one that comes well below the ceiling says that
+        it is none. An unknown limit is met again and again, also from below while the server's window empties.
         """
         if not self._searches and self._clock.now() - self._since < WINDOW_S:
             # So soon after the last one, the server's window still holds what was sent at the pace before.
             return self._ceiling if math.isfinite(self._ceiling) else self.per_minute
-        if math.isfinite(self._ceiling) and self.per_minute < DISPROVED * self._ceiling:
+        known = math.isfinite(self.per_minute_max)
+        if known and math.isfinite(self._ceiling) and self.per_minute < DISPROVED * self._ceiling:
             return math.inf
         return min(self.per_minute, max(float(len(self._accepted)), self.per_minute / 2))
 

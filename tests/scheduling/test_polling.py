@@ -120,7 +120,7 @@ def test_it_follows_a_drift_and_forgets(rng: random.Random) -> None:
     policy = taught(rng, median_s=300.0)
     asked = [follow(policy, 900.0 * rng.lognormvariate(0, 0.15)) for _ in range(600)]
     assert policy.typical_s == pytest.approx(900.0, rel=0.1)
-    assert sum(map(len, asked[500:])) / 100 < 8
+    assert sum(map(len, asked[500:])) / 100 < 10
 
 
 def test_quick_failures_beside_slow_successes_break_nothing(rng: random.Random) -> None:

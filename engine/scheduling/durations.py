@@ -36,7 +36,7 @@ TAIL_HAZARD = 1.5
 """Where nothing is known, requests finish at this rate per unit of log-age."""
 TAIL_JOBS = 0.03
 """How many jobs that assumption counts for, in every bin; ten times as many cost a tenth more polls."""
-REACH = 0.4
+REACH = 0.6
 """An end is smoothed over this share of the jobs, divided by the cube root of their number, on either side."""
 EARLY_SHARE = 0.001
 LATE_SHARE = 0.003

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from engine.scheduling.tally import Tally
 
 POSSIBLE_CHANCE = 0.02
+PLAN_AGAIN_FACTOR = 1.5
+"""Polls are placed anew when requests turn out to take so many times less than was believed."""
 
 NoAnswer: TypeAlias = AskAgain | SlowDown | Unreachable | StopRun
 """What a reading request may come to besides an answer about its request."""
@@ -95,6 +97,7 @@ class Harvest:
         self._on_change = on_change
         self._reads = Reads(lane, agenda=agenda, clock=clock, polling_for=polling_for, record_life_s=record_life_s)
         self._ask_first: set[int] = set()
+        self._planned_for_s: dict[str, float] = {}
         self._downloads: asyncio.PriorityQueue[tuple[float, int, Flight]] = asyncio.PriorityQueue()
         self._order = itertools.count()
 
@@ -152,16 +155,36 @@ class Harvest:
         return self._clock.now() - flight.submitted_at
 
     def _plan_poll(self, flight: Flight) -> None:
-        age_s, policy = self._age_s(flight), self._polling_for(flight.model)
+        age_s, seen_s, policy = self._age_s(flight), flight.seen_running_s, self._polling_for(flight.model)
         # Past half the life of its record, a request that is not asked about in time counts as neglected.
         age_s_max = max(self._record_life_s / 2, age_s + self._record_life_s * NEGLECT_SHARE / 2)
-        idle_age_s, due_age_s = policy.idle_age_s(age_s), policy.due_age_s(age_s)
+        idle_age_s, due_age_s = policy.idle_age_s(seen_s), policy.due_age_s(seen_s)
         due_at = flight.submitted_at + min(due_age_s, age_s_max)
-        idle_at = min(flight.submitted_at + idle_age_s, due_at)
-        self._agenda.at(idle_at, partial(self._offer_poll, flight, due_at))
+        flight.poll_at = min(flight.submitted_at + idle_age_s, due_at)
+        self._agenda.at(flight.poll_at, partial(self._offer_planned_poll, flight, flight.poll_at, due_at))
+
+    def _offer_planned_poll(self, flight: Flight, planned_at: float, due_at: float) -> None:
+        if flight.poll_at == planned_at:  # else it was planned anew since
+            flight.poll_at = 0.0
+            self._offer_poll(flight, due_at)
 
     def _offer_poll(self, flight: Flight, due_at: float) -> None:
         self._reads.offer_poll(flight, partial(self._poll, flight), due_at=due_at)
+
+    def _plan_again_if_quicker(self, model: str, typical_s: float | None) -> None:
+        """Place the waiting polls of a model anew once its requests prove much quicker than these polls assume.
+
+        The other way needs no care: a poll that comes too early finds its request running and plans the next.
+        """
+        if typical_s is None:
+            return
+        planned_for_s = self._planned_for_s.setdefault(model, typical_s)
+        self._planned_for_s[model] = max(planned_for_s, typical_s)
+        if typical_s * PLAN_AGAIN_FACTOR < planned_for_s:
+            self._planned_for_s[model] = typical_s
+            for flight in self._in_flight.unresolved:
+                if flight.model == model and flight.poll_at > self._clock.now():
+                    self._plan_poll(flight)
 
     async def _poll(self, flight: Flight, permit: Permit) -> None:
         self._tally.polls += 1
@@ -184,7 +207,8 @@ class Harvest:
                 policy.finished(since_s, self._age_s(flight), claimed_s=None)
                 self._on_finished()
             case _:
-                pass
+                return
+        self._plan_again_if_quicker(flight.model, policy.typical_s)
 
     def _after_poll(self, flight: Flight, permit: Permit, step: PollStep) -> None:
         match step:

@@ -7,6 +7,7 @@ seen and is asked for ages.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 from engine.scheduling.schedule import best_schedule
@@ -21,6 +22,10 @@ PRICE_SHARE_MAX = 0.5
 PRICE_STEP = 1.03
 CHANGES_SHARE = 0.03
 """The schedule is made anew when so large a share of what it rests on has changed."""
+SCOUT_AGE_S_MIN = 1.0
+SCOUTS_PER_AGE = 2
+SCOUT_SHARE = 0.5
+"""Scouts are sent before this share of the typical duration; later the schedule itself looks."""
 
 
 class PollingPolicy(Protocol):
@@ -32,7 +37,10 @@ class PollingPolicy(Protocol):
         ...
 
     def idle_age_s(self, age_s: float) -> float:
-        """Return the age from which a poll is worth a turn that nobody else wants; greater than ``age_s``."""
+        """Return the age from which a poll is worth a turn that nobody else wants; greater than ``age_s``.
+
+        Ask once for each time that a poll is placed: an age may be given to a few requests only.
+        """
         ...
 
     def due_age_s(self, age_s: float) -> float:
@@ -101,11 +109,13 @@ class LearnedPolling:
     def __init__(self, durations: Durations) -> None:
         self.durations = durations
         self._price_s = 0.0
+        self._scouts: dict[int, int] = {}
         self._make_schedules()
 
     @property
     def typical_s(self) -> float:
         """The median of the estimate; see ``PollingPolicy``."""
+        self._keep_fresh()
         return self.durations.distribution.age_at(0.5)
 
     @property
@@ -122,9 +132,9 @@ class LearnedPolling:
             self._schedule = best_schedule(self.durations.distribution, wanted_s)
 
     def idle_age_s(self, age_s: float) -> float:
-        """Return the next age of the best schedule for the least price; see ``PollingPolicy``."""
+        """Return the next age of the best schedule for the least price, or a scout's; see ``PollingPolicy``."""
         self._keep_fresh()
-        return self._idle_schedule.next_age_s(age_s)
+        return min(self._idle_schedule.next_age_s(age_s), self._scout_age_s(age_s))
 
     def due_age_s(self, age_s: float) -> float:
         """Return the next age of the best schedule for the present price; see ``PollingPolicy``."""
@@ -147,6 +157,21 @@ class LearnedPolling:
     def finished(self, since_s: float, age_s: float, *, claimed_s: float | None) -> None:
         """Learn between which ages it ended; see ``PollingPolicy``."""
         self.durations.finished(since_s, age_s, claimed_s=claimed_s)
+
+    def _scout_age_s(self, age_s: float) -> float:
+        """Return the age at which this request is to see whether the expectation is far too long; infinite if not.
+
+        Until the first request was found finished, all that is known is what somebody expected. A few requests are
+        asked about at 1, 2, 4, ... seconds, so that jobs of seconds are not left lying for minutes.
+        """
+        octave = max(0, math.floor(math.log2(max(age_s, SCOUT_AGE_S_MIN) / SCOUT_AGE_S_MIN)) + (age_s > 0))
+        scout_age_s = SCOUT_AGE_S_MIN * 2.0**octave
+        if self.durations.finished_jobs or scout_age_s >= SCOUT_SHARE * self.typical_s:
+            return math.inf
+        if self._scouts.get(octave, 0) == SCOUTS_PER_AGE:
+            return math.inf
+        self._scouts[octave] = self._scouts.get(octave, 0) + 1
+        return scout_age_s
 
     def _keep_fresh(self) -> None:
         if self.durations.changes > max(1.0, CHANGES_SHARE * self.durations.jobs):

@@ -55,6 +55,18 @@ async def test_durations_that_double_half_way_are_followed(build: Callable[..., 
 
 
 @on_virtual_clock
+async def test_jobs_of_seconds_are_not_left_lying_for_the_minutes_that_somebody_expected(
+    build: Callable[..., World],
+) -> None:
+    world = build(per_minute=600.0, expected_s=732.0)
+    world.provider.duration_s = 8.0
+    await (await world.with_jobs(100)).run()
+    assert await places(world) == {"succeeded": 100}
+    assert world.clock.now() < 60
+    assert len(world.provider.times("poll")) < 300
+
+
+@on_virtual_clock
 async def test_an_unknown_status_word_a_stuck_job_and_a_flood_of_429s_leave_the_others_unharmed(
     build: Callable[..., World],
 ) -> None:

@@ -59,6 +59,10 @@ STREAM_BROKEN = Stop(
     "the lines are in the run directory's results.jsonl; go on with 'engine resume'",
 )
 
+HARVEST_ONLY = Stop(
+    "harvest_only", "nothing new is submitted, as asked", ExitCode.STOPPED, Manner.HARVEST, "go on with 'engine resume'"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
@@ -72,7 +76,8 @@ class RunRequest:
         stream_fd: a file descriptor that gets every result line too.
         ordered: whether result lines keep the order of the input.
         accept_appended: whether lines may have been appended to an input that was read to its end.
-        reopen: failed jobs to try again; None for none.
+        reopen: jobs at rest to try again; None for none.
+        harvest_only: whether nothing new is submitted, and only what is paid for is brought home.
         rebuild_output: whether to write the output anew from the ledger first.
         jobs_max: how many jobs this process may submit; None for no limit.
         wait_for_credit: whether an empty account is waited for even when nothing is in flight.
@@ -88,6 +93,7 @@ class RunRequest:
     ordered: bool = False
     accept_appended: bool = False
     reopen: Selection | None = None
+    harvest_only: bool = False
     rebuild_output: bool = False
     jobs_max: int | None = None
     wait_for_credit: bool = False
@@ -308,6 +314,8 @@ class Run:
         Raises:
             EngineError: the disk failed, or the input cannot be read; what was recorded stays.
         """
+        if self._request.harvest_only:
+            self.request_stop(HARVEST_ONLY)
         try:
             async with asyncio.TaskGroup() as tasks:
                 reading = tasks.create_task(self._read_input(), name="job-reader")

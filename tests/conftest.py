@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
+from tests.canary import hits_in_runs
 from tests.virtual_clock import VirtualClock
 
 if TYPE_CHECKING:
@@ -105,6 +106,14 @@ def _the_home_stays_as_it_is(tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _the_key_is_written_nowhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Search every run directory that the session leaves behind for the key that its runs were given."""
+    yield
+    found = list(hits_in_runs(tmp_path_factory.getbasetemp()))
+    assert not found, f"the key stands in {found}"
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,9 @@ Commands import what they need when they run, so that ``--help`` is immediate.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import sys
 
 import click
@@ -16,6 +18,7 @@ from engine.console.plan_command import plan
 from engine.console.run_command import resume, retry, run
 from engine.console.simulate_command import simulate
 from engine.console.status_command import status
+from engine.console.verify_command import verify
 from engine.errors import EngineError, ExitCode, StorageError, nearest
 
 
@@ -46,13 +49,14 @@ def engine() -> None:
     """
 
 
-for _command in (run, resume, plan, status, retry, simulate):
+for _command in (run, resume, plan, status, retry, verify, simulate):
     engine.add_command(_command)
 
 
 def main() -> None:
     """Run the command line; the process ends with one of ``ExitCode``."""
     _occupy_standard_descriptors()
+    _leave_no_core()
     try:
         code = engine.main(prog_name="engine", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -88,6 +92,12 @@ def _occupy_standard_descriptors() -> None:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, unusable)  # takes the lowest free number, which is this one
+
+
+def _leave_no_core() -> None:
+    """Forbid core dumps: a core holds the key."""
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _flush_or_forget() -> None:

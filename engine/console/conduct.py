@@ -12,9 +12,9 @@ import shlex
 import signal
 from typing import TYPE_CHECKING
 
-from engine.console.figures import duration_words
 from engine.console.messages import harmless, say, say_hint, warn
 from engine.console.progress import Progress
+from engine.console.words import duration_words
 from engine.errors import ExitCode
 from engine.ledger.input_source import recorded_input
 from engine.run import STREAM_BROKEN, Run

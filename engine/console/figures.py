@@ -58,14 +58,3 @@ class Figures:
             return None
         left = self.tally.pending + self.tally.in_flight
         return 60 * left / self.finished_per_minute
-
-
-def duration_words(duration_s: float) -> str:
-    """Write a duration for people: ``8 s``, ``12 min``, ``7 h 05 min``."""
-    seconds = round(duration_s)
-    if seconds < 100:  # noqa: PLR2004 (up to here seconds say more)
-        return f"{seconds} s"
-    minutes = round(seconds / 60)
-    if minutes < 100:  # noqa: PLR2004 (up to here minutes say more)
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60:02d} min"

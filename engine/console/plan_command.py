@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.console.figures import duration_words
 from engine.console.messages import harmless, say, warn
+from engine.console.words import duration_words
 
 if TYPE_CHECKING:
     from engine.config import RunConfig

@@ -12,8 +12,9 @@ import os
 import sys
 from typing import TYPE_CHECKING, Self
 
-from engine.console.figures import Figures, duration_words
+from engine.console.figures import Figures
 from engine.console.messages import harmless, say
+from engine.console.words import duration_words
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -98,7 +98,7 @@ def resume(run_dir: Path, config_path: Path | None, overrides: tuple[str, ...], 
     engine resume jobs.run
     engine resume jobs.run --set limits.submits_per_minute=120
     """
-    config = _config_of_run(run_dir, config_path, overrides)
+    config = config_of_run(run_dir, config_path, overrides)
     return _conduct(run_dir, config, source=None, accept_appended=False, **options)
 
 
@@ -137,7 +137,7 @@ def retry(
         raise UsageError("nothing says which jobs to try again", hint="add --all-failed, --error KIND or --id ID")
     failed = all_failed or bool(kinds) or (bool(ids) and not unknown)
     chosen = Selection(failed, kinds, ids, unknown=unknown, pay_again=pay_again)
-    config = _config_of_run(run_dir, config_path, overrides)
+    config = config_of_run(run_dir, config_path, overrides)
     return _conduct(run_dir, config, source=None, accept_appended=False, reopen=chosen, **options)
 
 
@@ -146,7 +146,7 @@ def default_run_dir(path: Path) -> Path:
     return path.with_suffix(".run") if path.suffix else path.with_name(path.name + ".run")
 
 
-def _config_of_run(run_dir: Path, config_path: Path | None, overrides: tuple[str, ...]) -> RunConfig:
+def config_of_run(run_dir: Path, config_path: Path | None = None, overrides: tuple[str, ...] = ()) -> RunConfig:
     """Return the configuration that a run was last given, or the one in a file, with overrides."""
     import orjson  # noqa: PLC0415
 

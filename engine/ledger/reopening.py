@@ -1,4 +1,4 @@
-"""Give failed jobs another try, at a person's wish: what ``engine retry`` does to the ledger.
+"""Give jobs another try, at a person's wish: what ``engine retry`` and ``engine verify`` do to the ledger.
 
 A job whose generation was paid for and whose files can still be asked for goes back to READY: its download
 is tried again and nothing is paid. Any other goes back to PENDING with fresh attempts; one that was paid for
@@ -28,6 +28,7 @@ class Selection:
         ids: only jobs with one of these ids; empty for any.
         unknown: jobs whose submission has an unknown outcome, as far as ``ids`` allow; they may be paid for twice.
         pay_again: also jobs that were paid for and have no files to ask for.
+        downloads: numbers of succeeded jobs whose files are to be downloaded again.
     """
 
     failed: bool = True
@@ -35,6 +36,7 @@ class Selection:
     ids: tuple[str, ...] = ()
     unknown: bool = False
     pay_again: bool = False
+    downloads: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,19 @@ def reopen(db: sqlite3.Connection, chosen: Selection) -> Reopened:
         else:
             move(db, job, State.PENDING, seq=None, status=None, error=None, attempts_before=attempts)
             submit += 1
-        for (copy,) in db.execute(_FAILED_COPIES, (job,)).fetchall():
-            move(db, copy, State.PENDING, seq=None, status=None, error=None)
+        _reopen_copies(db, job)
     if chosen.unknown:
         for job, attempts in db.execute("SELECT job, attempts FROM job WHERE state = 'unknown'").fetchall():
             if _is_named(db, job, chosen.ids):
                 move(db, job, State.PENDING, attempts_before=attempts)
                 submit += 1
+    for job in chosen.downloads:
+        if _can_be_asked_for(db, job):
+            move(db, job, State.READY, seq=None, status=None, error=None)
+            _reopen_copies(db, job)
+            download += 1
+        else:
+            left += 1
     _close_gaps(db)
     return Reopened(submit, download, left)
 
@@ -80,9 +88,22 @@ _FAILED = (
     " JOIN input ON input.job = job.job"
     " WHERE status = 'failed' AND state = 'done' AND original IS NULL ORDER BY job.job"
 )
-_FAILED_COPIES = (
-    "SELECT job FROM job JOIN input USING (job) WHERE original = ? AND status = 'failed' AND state = 'done'"
-)
+_COPIES = "SELECT job FROM job JOIN input USING (job) WHERE original = ? AND state = 'done'"
+
+
+def _reopen_copies(db: sqlite3.Connection, job: int) -> None:
+    for (copy,) in db.execute(_COPIES, (job,)).fetchall():
+        move(db, copy, State.PENDING, seq=None, status=None, error=None)
+
+
+def _can_be_asked_for(db: sqlite3.Connection, job: int) -> bool:
+    """Whether a job is at rest with a line that is written, and its result says where its files are."""
+    row = db.execute(
+        "SELECT media FROM job JOIN attempt ON attempt.job = job.job AND attempt.attempt = job.attempts"
+        " WHERE job.job = ? AND state = 'done'",
+        (job,),
+    ).fetchone()
+    return row is not None and row[0] is not None and bool(decode_json(row[0])["urls"])
 
 
 def _is_named(db: sqlite3.Connection, job: int, ids: tuple[str, ...]) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from engine.provider.api_key import SIMULATOR_KEY
 from tests.crash.harness import bill, simulator, write_jobs
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def engine(*words: str | Path, cwd: Path, stdin: bytes = b"", env: dict[str, str
         **popen,
     )
     ended = Ended(done.returncode, (done.stdout or b"").decode(), (done.stderr or b"").decode())
-    assert "Traceback" not in ended.err, ended.err
+    _check(ended)
     return ended
 
 
@@ -115,8 +116,15 @@ def started(*words: str | Path, cwd: Path, **popen: Any) -> Iterator[subprocess.
 def ended(process: subprocess.Popen[bytes]) -> Ended:
     """Wait for a process that was started beside the test."""
     out, err = process.communicate(timeout=PROCESS_S_MAX)
-    assert b"Traceback" not in (err or b""), err
-    return Ended(process.returncode, (out or b"").decode(), (err or b"").decode())
+    done = Ended(process.returncode, (out or b"").decode(), (err or b"").decode())
+    _check(done)
+    return done
+
+
+def _check(done: Ended) -> None:
+    """Hold what every process of the engine must keep: no traceback, and the key in neither stream."""
+    assert "Traceback" not in done.err, done.err
+    assert SIMULATOR_KEY not in done.out + done.err
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.console.figures import WINDOW_S, Figures, duration_words
+from engine.console.figures import WINDOW_S, Figures
 from engine.scheduling.tally import Tally
 
 
@@ -77,12 +77,3 @@ def test_an_estimate_survives_a_window_in_which_nothing_finished(watch: _Watch) 
     for _ in range(4):
         _work(figures, watch, 0, within_s=WINDOW_S)
     assert figures.eta_s is None
-
-
-@pytest.mark.parametrize(
-    ("duration_s", "words"),
-    [(0, "0 s"), (8.4, "8 s"), (99, "99 s"), (99.6, "2 min"), (732, "12 min"), (5940, "99 min"), (6000, "1 h 40 min"),
-     (25500, "7 h 05 min"), (864000, "240 h 00 min")],
-)  # fmt: skip
-def test_durations_read_as_people_say_them(duration_s: float, words: str) -> None:
-    assert duration_words(duration_s) == words

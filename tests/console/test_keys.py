@@ -70,6 +70,16 @@ def test_the_key_is_in_no_command_line(careful: Provider, jobs: Path, tmp_path: 
         assert ended(process).code == 0
 
 
+def test_a_process_leaves_no_core(slow_provider: Provider, jobs: Path, tmp_path: Path) -> None:
+    with started("run", jobs, *slow_provider.options(), cwd=tmp_path) as process:
+        log = tmp_path / "jobs.run" / "run.log"
+        wait_in_thread_until(log.is_file, description="it is at work")
+        with open(f"/proc/{process.pid}/limits", encoding="ascii") as file:  # noqa: PTH123 (a plain file of the kernel)
+            (limit,) = [line.split() for line in file if line.startswith("Max core file size")]
+        assert limit[4:6] == ["0", "0"]
+        assert ended(process).code == 0
+
+
 def test_a_missing_key_names_the_variable(careful: Provider, jobs: Path, tmp_path: Path) -> None:
     done = _run(careful, tmp_path, key=None)
     assert done.code == 5

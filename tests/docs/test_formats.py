@@ -16,11 +16,14 @@ import click
 import pytest
 
 from engine import __version__
+from engine.audit.audit import Audit, encode
+from engine.audit.findings import REMEDIES, Finding, Remedy
 from engine.config import describe_keys
 from engine.console.cli import engine as command_line
 from engine.console.plan_command import PLAN_VERSION
 from engine.console.simulate_command import _announce
 from engine.console.status_command import STATUS_VERSION, _json
+from engine.console.verify_command import VERIFY_VERSION
 from engine.errors import ExitCode
 from engine.job.job_line import _BESIDE_BODY, _BESIDE_PARAMS
 from engine.job.records import JobError, ResultLine, StoredFile, Timings
@@ -275,6 +278,15 @@ def test_the_keys_of_the_plan_are_described() -> None:
     agree(names("The plan", "model plan key"), ModelPlan.__struct_fields__)
 
 
+def test_the_keys_and_findings_of_the_verification_are_described() -> None:
+    record = json.loads(encode(Audit(lines=0, files=0, bytes=0, quick=False, findings=()), version=VERIFY_VERSION))
+    agree(names("The verification", "verify key"), record)
+    agree(names("The verification", "finding key"), {*Finding.__struct_fields__, "remedy"})
+    table = {cells[0].strip("`"): cells[2].strip("`") for cells in rows("The verification", "finding")}
+    assert table == {kind.value: remedy.value for kind, remedy in REMEDIES.items()}
+    agree(names("The verification", "remedy"), {remedy.value for remedy in Remedy})
+
+
 def test_the_versions_are_those_of_the_code() -> None:
     documented = {cells[0].strip("`"): int(cells[1]) for cells in rows("Versions", "format")}
     assert documented == {
@@ -282,6 +294,7 @@ def test_the_versions_are_those_of_the_code() -> None:
         "summary.json": SUMMARY_VERSION,
         "status --json": STATUS_VERSION,
         "plan --json": PLAN_VERSION,
+        "verify --json": VERIFY_VERSION,
     }
     assert f"{schema.APPLICATION_ID:#X}".replace("X", "x") in section("The ledger")
 

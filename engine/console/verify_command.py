@@ -1,0 +1,164 @@
+"""``engine verify``: the audit of a run, told to a person, and its repair."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from engine.console.messages import harmless, say, warn
+from engine.console.words import counted
+from engine.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from engine.audit.audit import Audit, Watcher
+    from engine.audit.findings import Finding
+    from engine.ledger.run_dir import RunDir
+
+VERIFY_VERSION = 1
+SHOWN_OF_A_KIND_MAX = 20
+
+
+@click.command(short_help="Hold ledger, output and files against each other.")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--quick", is_flag=True, help="Compare the lengths of files only; reads none of them.")
+@click.option("--repair", is_flag=True, help="Mend what is found; downloads again, pays nothing, deletes nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def verify(run_dir: Path, *, quick: bool, repair: bool, as_json: bool) -> int:
+    """Check the run in RUN_DIR: is every file that was paid for there and whole, every result line in its place?
+
+    Ends with 0 if all is well, with 1 if something differs. Works beside a running process.
+
+    \b
+    engine verify jobs.run
+    engine verify jobs.run --repair
+    """
+    from engine.ledger.run_dir import RunDir  # noqa: PLC0415
+
+    directory = RunDir(run_dir)
+    directory.must_exist()
+    found = _audited(directory, quick=quick)
+    lost: list[int] = []
+    if repair and found.findings:
+        lost = _repair(directory, found)
+        found = _audited(directory, quick=quick)
+    if as_json:
+        from engine.audit.audit import encode  # noqa: PLC0415
+
+        click.echo(encode(found, version=VERIFY_VERSION))
+    else:
+        click.echo("\n".join(_lines(found, run_dir)))
+    return ExitCode.SOME_FAILED if found.findings or lost else ExitCode.SUCCEEDED
+
+
+def _audited(directory: RunDir, *, quick: bool) -> Audit:
+    from engine.audit.audit import audit  # noqa: PLC0415
+    from engine.ledger.run_dir import lock_holder  # noqa: PLC0415
+
+    with _shown_progress() as watcher:
+        return audit(directory, quick=quick, at_work=lock_holder(directory) is not None, watcher=watcher)
+
+
+@contextmanager
+def _shown_progress() -> Iterator[Watcher]:
+    """Show on a terminal how many bytes are checked; elsewhere say nothing."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    from engine.audit.audit import Watcher  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    columns = (TextColumn("checking files"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal, redirect_stdout=False
+    ) as bar:
+        task = bar.add_task("", total=None)
+
+        def begins(size_bytes: int) -> None:
+            bar.update(task, total=size_bytes)
+
+        def checked(size_bytes: int) -> None:
+            bar.advance(task, size_bytes)
+
+        yield Watcher(begins, checked)
+
+
+def _repair(directory: RunDir, found: Audit) -> list[int]:
+    """Set wrong files aside, then let a run that submits nothing download them again and write the output anew.
+
+    Returns the jobs whose files could not be had again.
+    """
+    from engine.audit.audit import jobs_to_download, without_files  # noqa: PLC0415
+    from engine.audit.findings import Remedy  # noqa: PLC0415
+    from engine.audit.set_aside import set_aside  # noqa: PLC0415
+    from engine.clock import SystemClock  # noqa: PLC0415
+    from engine.console.conduct import conduct  # noqa: PLC0415
+    from engine.console.run_command import config_of_run  # noqa: PLC0415
+    from engine.ledger.reopening import Selection  # noqa: PLC0415
+    from engine.ledger.run_dir import RunLock  # noqa: PLC0415
+    from engine.run import RunRequest  # noqa: PLC0415
+
+    with RunLock(directory, SystemClock()):
+        for path in set_aside(found.findings, directory.root):
+            say(f"set aside: {harmless(str(path))}")
+    remedies = {finding.remedy for finding in found.findings}
+    if not remedies & {Remedy.DOWNLOAD, Remedy.REBUILD}:
+        return []
+    wanted = jobs_to_download(found)
+    conduct(
+        RunRequest(
+            root=directory.root,
+            config=config_of_run(directory.root),
+            reopen=Selection(failed=False, downloads=wanted),
+            harvest_only=True,
+            rebuild_output=True,
+            announce=say,
+        ),
+        quiet=False,
+        show_progress=True,
+    )
+    lost = without_files(directory, wanted)
+    if lost:
+        warn(f"the files of {counted(len(lost), 'job')} could not be had again; their result lines say why")
+    return lost
+
+
+def _lines(found: Audit, run_dir: Path) -> list[str]:
+    how = "by their length" if found.quick else "byte for byte"
+    checked = f"{found.lines} result lines and {found.files} files ({found.bytes / 1e6:,.1f} MB) checked {how}"
+    if not found.findings:
+        return [f"{checked}: all as the ledger says"]
+    lines, shown = [f"{checked}: {counted(len(found.findings), 'thing')} not as the ledger says"], Counter[str]()
+    for finding in found.findings:
+        shown[finding.kind] += 1
+        if shown[finding.kind] <= SHOWN_OF_A_KIND_MAX:
+            lines.append(_words(finding))
+    for kind, count in shown.items():
+        if count > SHOWN_OF_A_KIND_MAX:
+            lines.append(f"{kind:<16} and {count - SHOWN_OF_A_KIND_MAX} more (--json names them all)")
+    return [*lines, "", *_remedies(found, run_dir)]
+
+
+def _words(finding: Finding) -> str:
+    whose = f" ({finding.id!r})" if finding.id is not None else ""
+    return f"{finding.kind:<16} {harmless(f'{finding.subject}{whose}: {finding.detail}')}"
+
+
+def _remedies(found: Audit, run_dir: Path) -> list[str]:
+    """Return the commands that mend what was found, each with what it does."""
+    repair = f"engine verify {shlex.quote(str(run_dir))} --repair"
+    rebuild = f"engine resume {shlex.quote(str(run_dir))} --rebuild-output"
+    counts = Counter(finding.remedy.value for finding in found.findings)
+    words = {
+        "download": f"{repair}   sets {counted(counts['download'], 'file')} aside and downloads anew; pays nothing",
+        "set_aside": f"{repair}   moves {counted(counts['set_aside'], 'file')} into set-aside/",
+        "rebuild": f"{rebuild}   writes the output anew from the ledger, and goes on with the run",
+        "backup": "restore run.db and its -wal file from a backup: the ledger alone knows what was paid for",
+    }
+    return [harmless(words[remedy]) for remedy in words if counts[remedy]]

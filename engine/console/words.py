@@ -1,0 +1,19 @@
+"""Quantities as people say them."""
+
+from __future__ import annotations
+
+
+def duration_words(duration_s: float) -> str:
+    """Write a duration for people: ``8 s``, ``12 min``, ``7 h 05 min``."""
+    seconds = round(duration_s)
+    if seconds < 100:  # noqa: PLR2004 (up to here seconds say more)
+        return f"{seconds} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:  # noqa: PLR2004 (up to here minutes say more)
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def counted(count: int, noun: str) -> str:
+    """Write a number of things: ``1 file``, ``3 files``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

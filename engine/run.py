@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import orjson
 
 from engine import __version__
+from engine.chronicle import Chronicle
 from engine.clock import Clock, SystemClock
 from engine.connection import connect
 from engine.errors import EngineError, ExitCode, UsageError, first_of
@@ -181,6 +182,8 @@ class Run:
         self._stack.callback(self._ledger.close)
         await self._check_provider()
         await self._recall()
+        self._chronicle = Chronicle(self._ledger, self.tally, self._clock)
+        await self._chronicle.open()
         recovered = await self._ledger.recover()
         if self._request.reopen is not None:
             self.reopened = await self._ledger.reopen(self._request.reopen)
@@ -322,9 +325,10 @@ class Run:
                 writing = tasks.create_task(self._writer.run(), name="result-writer")
                 watching = tasks.create_task(self._watch_stream(), name="stream-watch")
                 learning = tasks.create_task(self._learning.run(), name="learning")
+                chronicling = tasks.create_task(self._chronicle.run(), name="chronicle")
                 self._writer.wake()
                 await self._scheduler.run()
-                for task in (reading, writing, watching, learning):
+                for task in (reading, writing, watching, learning, chronicling):
                     task.cancel()
         except* EngineError as group:
             raise first_of(group) from None
@@ -369,6 +373,7 @@ class Run:
 
     async def _close_books(self) -> None:
         await self._learning.save()
+        await self._chronicle.save()
         await self._ledger.note(ended_utc=self._clock.utc())
         self.result = await self.survey()
         self.exit_code: ExitCode = exit_code_of(self.result, self.stop)

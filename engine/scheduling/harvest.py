@@ -28,8 +28,6 @@ from engine.scheduling.steps import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from structlog.typing import FilteringBoundLogger
-
     from engine.clock import Clock
     from engine.job.flight import Flight
     from engine.scheduling.agenda import Agenda
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
     from engine.scheduling.life import Life
     from engine.scheduling.pace import Permit
     from engine.scheduling.polling import PollingPolicy
+    from engine.scheduling.setbacks import Setbacks
     from engine.scheduling.steps import DownloadStep, FetchStep, PollStep
     from engine.scheduling.stop import Stop
     from engine.scheduling.tally import Tally
@@ -74,7 +73,7 @@ class Harvest:
         agenda: Agenda,
         clock: Clock,
         tally: Tally,
-        log: FilteringBoundLogger,
+        setbacks: Setbacks,
         polling_for: Callable[[str], PollingPolicy],
         record_life_s: float,
         on_stop: Callable[[Stop], None],
@@ -89,7 +88,7 @@ class Harvest:
         self._agenda = agenda
         self._clock = clock
         self._tally = tally
-        self._log = log
+        self._setbacks = setbacks
         self._polling_for = polling_for
         self._record_life_s = record_life_s
         self._on_stop = on_stop
@@ -309,20 +308,10 @@ class Harvest:
                 self._answered(flight, permit)
                 self._agenda.at(self._clock.now() + delay_s, again)
             case SlowDown(wait_s):
-                self._tally.throttles += 1
-                self._lane.throttled(permit, wait_s)
-                self._log.info(
-                    "throttled",
-                    lane=self._lane.name,
-                    wait_s=round(wait_s, 3),
-                    per_minute=round(self._lane.per_minute, 2),
-                )
+                self._setbacks.throttled(self._lane, permit, wait_s)
                 again()
             case Unreachable(reason):
-                self._lane.unreachable(reason)
-                self._log.warning(
-                    "unreachable", lane=self._lane.name, reason=reason, wait_s=round(self._lane.open_in_s, 3)
-                )
+                self._setbacks.unreachable(self._lane, reason)
                 again()
             case StopRun(stop):
                 self._on_stop(stop)

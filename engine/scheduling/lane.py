@@ -84,7 +84,6 @@ class Lane:
     def __init__(self, name: str, *, pace: Pace, concurrency: int, clock: Clock, rng: random.Random) -> None:
         self.name = name
         self.pace = pace
-        self.throttles = 0
         self._concurrency = concurrency
         self._clock = clock
         self._breaker = Breaker(rng)
@@ -180,7 +179,6 @@ class Lane:
 
     def throttled(self, permit: Permit, wait_s: float) -> None:
         """Take note of a 429: wait as asked, and go on more slowly if it was the present pace that was too fast."""
-        self.throttles += 1
         self._breaker.answered()
         self.hold_until(self._clock.now() + wait_s)
         self.pace.throttled(permit)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from engine.scheduling.lane import Lane
     from engine.scheduling.life import Life
     from engine.scheduling.pace import Permit
+    from engine.scheduling.setbacks import Setbacks
     from engine.scheduling.spend import Spend
     from engine.scheduling.steps import SubmitStep
     from engine.scheduling.tally import Tally
@@ -68,6 +69,7 @@ class Launcher:
         spend: Spend,
         tally: Tally,
         log: FilteringBoundLogger,
+        setbacks: Setbacks,
         on_accepted: Callable[[Flight], None],
         take_back: Callable[[Flight], None],
         on_stop: Callable[[Stop], None],
@@ -84,6 +86,7 @@ class Launcher:
         self._spend = spend
         self._tally = tally
         self._log = log
+        self._setbacks = setbacks
         self._on_accepted = on_accepted
         self._take_back = take_back
         self._on_stop = on_stop
@@ -121,20 +124,10 @@ class Launcher:
                 self._lane.accepted(permit)
                 self._return(flight, delay_s)
             case SlowDown(wait_s):
-                self._tally.throttles += 1
-                self._lane.throttled(permit, wait_s)
-                self._log.info(
-                    "throttled",
-                    lane=self._lane.name,
-                    wait_s=round(wait_s, 3),
-                    per_minute=round(self._lane.per_minute, 2),
-                )
+                self._setbacks.throttled(self._lane, permit, wait_s)
                 self._return(flight, 0.0)
             case Unreachable(reason):
-                self._lane.unreachable(reason)
-                self._log.warning(
-                    "unreachable", lane=self._lane.name, reason=reason, wait_s=round(self._lane.open_in_s, 3)
-                )
+                self._setbacks.unreachable(self._lane, reason)
                 self._return(flight, 0.0)
             case OutOfCredit(message):
                 self._log.warning("out_of_credit", reason=message)

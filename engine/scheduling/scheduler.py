@@ -25,6 +25,7 @@ from engine.scheduling.lane import Urgency
 from engine.scheduling.launcher import Launcher
 from engine.scheduling.poll_price import PollPrice
 from engine.scheduling.reconciler import Findings, Reconciler
+from engine.scheduling.setbacks import Setbacks
 from engine.scheduling.steps import AtRest
 from engine.scheduling.stop import Manner
 
@@ -130,6 +131,7 @@ class Scheduler:
             waiting=lambda: tally.pending,
         )
         guard = Guard(life, log=log, on_stop=self.request_stop)
+        setbacks = Setbacks(tally, clock, log)
         self._reconciler = Reconciler(
             ledger,
             history,
@@ -160,7 +162,7 @@ class Scheduler:
             agenda=self._agenda,
             clock=clock,
             tally=tally,
-            log=log,
+            setbacks=setbacks,
             polling_for=polling_for,
             record_life_s=record_life_s,
             on_stop=self.request_stop,
@@ -187,6 +189,7 @@ class Scheduler:
             spend=rules.spend,
             tally=tally,
             log=log,
+            setbacks=setbacks,
             on_accepted=self._harvest.follow,
             take_back=self._take_back,
             on_stop=self.request_stop,

@@ -31,6 +31,7 @@ class Tally:
         reserved_usd: what jobs in flight and unknown outcomes may still cost; a second old at most.
         in_flight_peak: the most jobs that were in flight at once, here.
         submits, polls, throttles: requests made here.
+        throttled_in_minute: how many 429s came in each minute since the epoch, for the picture of a night.
         downloaded_bytes: media stored here.
         lag_sum_s, lag_jobs: for the mean time between a completion and our learning of it, here.
         causes: how many jobs failed of what.
@@ -56,6 +57,7 @@ class Tally:
     submits: int = 0
     polls: int = 0
     throttles: int = 0
+    throttled_in_minute: Counter[int] = field(default_factory=Counter)
     downloaded_bytes: int = 0
     lag_sum_s: float = 0.0
     lag_jobs: int = 0
@@ -67,6 +69,11 @@ class Tally:
         self.failed += 1 + copies
         self.causes[error.kind] += 1 + copies
         self.recent_failures.append((id_, error.kind, error.message))
+
+    def note_throttle(self, utc: float) -> None:
+        """Count a 429 that came at ``utc``, epoch seconds."""
+        self.throttles += 1
+        self.throttled_in_minute[int(utc // 60)] += 1
 
     @property
     def in_flight(self) -> int:

@@ -1,0 +1,53 @@
+"""The 429s of a night, minute by minute, over all its processes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engine.chronicle import Chronicle
+from engine.scheduling.tally import Tally
+from tests.jobs import open_inline
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from engine.ledger.ledger import Ledger
+    from tests.virtual_clock import VirtualClock
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
+    ledger = open_inline(tmp_path / "run.db")
+    yield ledger
+    ledger.close()
+
+
+async def _of_a_process(ledger: Ledger, clock: VirtualClock, *throttled_utc: float) -> None:
+    tally = Tally()
+    chronicle = Chronicle(ledger, tally, clock)
+    await chronicle.open()
+    for utc in throttled_utc:
+        tally.note_throttle(utc)
+    await chronicle.save()
+    assert tally.throttles == len(throttled_utc)
+
+
+async def test_processes_add_up_minute_by_minute(ledger: Ledger, clock: VirtualClock) -> None:
+    await _of_a_process(ledger, clock, 60.0, 119.9, 120.0)
+    await _of_a_process(ledger, clock, 61.0)
+    assert json.loads((await ledger.facts())["throttles"]) == {"1": 3, "2": 1}
+
+
+async def test_a_night_without_429s_records_nothing(ledger: Ledger, clock: VirtualClock) -> None:
+    await _of_a_process(ledger, clock)
+    assert "throttles" not in await ledger.facts()
+
+
+async def test_what_cannot_be_read_is_as_good_as_nothing(ledger: Ledger, clock: VirtualClock) -> None:
+    await ledger.note(throttles="[")
+    await _of_a_process(ledger, clock, 60.0)
+    assert json.loads((await ledger.facts())["throttles"]) == {"1": 1}

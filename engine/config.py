@@ -248,6 +248,11 @@ class RunConfig(Section, frozen=True, kw_only=True):
         settings = [*settings_of_tables(mapping, where="stored configuration: ", directory=Path())]
         return cls._of_settings([*settings, *(setting_of_override(text) for text in overrides)])
 
+    def value_of(self, key: str) -> Any:
+        """Return the value of a dotted key of a section."""
+        section, _, name = key.partition(".")
+        return getattr(getattr(self, section), name)
+
     def to_mapping(self) -> dict[str, Any]:
         """Return the whole configuration as JSON types, for the ledger."""
         mapping: dict[str, Any] = msgspec.to_builtins(self, enc_hook=str)

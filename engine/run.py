@@ -21,8 +21,10 @@ from engine import __version__
 from engine.chronicle import Chronicle
 from engine.clock import Clock, SystemClock
 from engine.connection import connect
+from engine.controls import Controls
 from engine.errors import EngineError, ExitCode, UsageError, first_of
 from engine.learning import Learning, profile_path
+from engine.ledger.control_journal import ControlJournal
 from engine.ledger.durable import make_directory, replacement
 from engine.ledger.input_source import recorded_input
 from engine.ledger.job_reader import JobReader, spool_mark
@@ -174,12 +176,21 @@ class Run:
         self._connection = await self._stack.enter_async_context(
             connect(self._config, journal=self.directory.simulator_journal)
         )
-        self._parts = Parts(self._config, self._connection, clock=self._clock, rng=self._rng)
         self._log = self._stack.enter_context(
             RunLog(self.directory.log, self._clock, level=self._request.log_level, secrets=(self._connection.api_key,))
         ).logger
         self._ledger = Ledger.open(self.directory.ledger)
         self._stack.callback(self._ledger.close)
+        self._controls = Controls(
+            ControlJournal(self.directory.control),
+            self._ledger,
+            config=self._request.config,
+            clock=self._clock,
+            log=self._log,
+            announce=self._request.announce,
+        )
+        self._config = await self._controls.open()
+        self._parts = Parts(self._config, self._connection, clock=self._clock, rng=self._rng)
         await self._check_provider()
         await self._recall()
         self._chronicle = Chronicle(self._ledger, self.tally, self._clock)
@@ -261,7 +272,7 @@ class Run:
         await self._ledger.note(
             created_utc=facts.get("created_utc") or self._clock.utc(),
             engine=__version__,
-            config=orjson.dumps(self._config.to_mapping()).decode(),
+            config=orjson.dumps(self._request.config.to_mapping()).decode(),
             input_name=self.input_name,
             model=model,
             provider=self._connection.description.name,
@@ -326,9 +337,10 @@ class Run:
                 watching = tasks.create_task(self._watch_stream(), name="stream-watch")
                 learning = tasks.create_task(self._learning.run(), name="learning")
                 chronicling = tasks.create_task(self._chronicle.run(), name="chronicle")
+                steering = tasks.create_task(self._controls.run(self._scheduler), name="controls")
                 self._writer.wake()
                 await self._scheduler.run()
-                for task in (reading, writing, watching, learning, chronicling):
+                for task in (reading, writing, watching, learning, chronicling, steering):
                     task.cancel()
         except* EngineError as group:
             raise first_of(group) from None

@@ -13,6 +13,7 @@ import sys
 import click
 
 from engine import __version__
+from engine.console.control_command import control
 from engine.console.messages import say, say_error, say_hint
 from engine.console.plan_command import plan
 from engine.console.run_command import resume, retry, run
@@ -49,7 +50,7 @@ def engine() -> None:
     """
 
 
-for _command in (run, resume, plan, status, retry, verify, simulate):
+for _command in (run, resume, plan, status, control, retry, verify, simulate):
     engine.add_command(_command)
 
 

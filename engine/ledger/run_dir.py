@@ -38,6 +38,7 @@ class RunDir:
         self.media = root / "media"
         self.log = root / "run.log"
         self.summary = root / "summary.json"
+        self.control = root / "control.jsonl"
         self.lock = root / "lock"
         self.simulator_journal = root / "simulator.jsonl"
 

@@ -38,6 +38,9 @@ class Backpressure:
         reads: the lane that polls and fetches go through.
         typical_s: the typical duration of the slowest model in use, as it is believed now; None if nobody knows.
         record_life_s: how long the provider keeps a request's record, from its submission.
+
+    Attributes:
+        max_in_flight: the user's bound; it may be changed while the run works.
     """
 
     def __init__(
@@ -49,7 +52,7 @@ class Backpressure:
         record_life_s: float,
         clock: Clock,
     ) -> None:
-        self._max_in_flight = max_in_flight
+        self.max_in_flight = max_in_flight
         self._reads = reads
         self._typical_s = typical_s
         self._record_life_s = record_life_s
@@ -64,11 +67,11 @@ class Backpressure:
     @property
     def bound(self) -> int:
         """Jobs that may be in flight now."""
-        return max(1, min(self._max_in_flight, self._can_harvest(), self._can_work_off()))
+        return max(1, min(self.max_in_flight, self._can_harvest(), self._can_work_off()))
 
     def reason(self, in_flight: int) -> str:
         """Say why ``in_flight`` jobs are enough although the user allows more; empty if they are not."""
-        if in_flight < self.bound or in_flight >= self._max_in_flight:
+        if in_flight < self.bound or in_flight >= self.max_in_flight:
             return ""
         life_min = self._record_life_s / 60
         if self._can_harvest() <= self._can_work_off():
@@ -98,7 +101,7 @@ class Backpressure:
         while self._finished and self._finished[0] < now - window_s:
             self._finished.popleft()
         if self._first_at is None or len(self._finished) < RATE_JOBS_MIN:
-            return self._max_in_flight
+            return self.max_in_flight
         # The first jobs come in one wave: their rate says nothing before half a duration has gone by.
         since_s = max(now - self._first_at, service_s / 2, 1.0)
         per_s = len(self._finished) / min(window_s, since_s)

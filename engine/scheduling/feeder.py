@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from engine.scheduling.credit import Credit
     from engine.scheduling.halt import Canary
     from engine.scheduling.in_flight import InFlight
-    from engine.scheduling.lane import Lane
+    from engine.scheduling.lane import Lane, Offer
     from engine.scheduling.pace import Permit
     from engine.scheduling.spend import Spend
 
@@ -67,7 +67,7 @@ class Feeder:
         self._waiting: deque[Flight] = deque()
         self._read_up_to = -1
         self._taken_back: set[int] = set()
-        self._offered: dict[int, Flight] = {}
+        self._offered: dict[int, tuple[Flight, Offer]] = {}
         self._awake = asyncio.Event()
         self._closed = False
 
@@ -79,6 +79,7 @@ class Feeder:
         while True:
             await self._awake.wait()
             self._awake.clear()
+            self._withdraw_surplus()
             while self._has_room() and (flight := await self._next()) is not None:
                 if not self._has_room() or self._spend.refusal(flight.model):
                     self._waiting.appendleft(flight)
@@ -127,8 +128,21 @@ class Feeder:
 
     # --- offering ---------------------------------------------------------------------------------
 
+    @property
+    def _must_wait(self) -> bool:
+        return bool(self._closed or self._comes_first() or self._credit.reason or self._in_flight.falls_behind())
+
+    def _withdraw_surplus(self) -> None:
+        """Take offers back that may not go out any more: the run was paused, or given fewer places, since."""
+        stay = 0 if self._must_wait else self._backpressure.bound - len(self._in_flight) - self._elsewhere()
+        while len(self._offered) > max(stay, 0):
+            _, (flight, offer) = self._offered.popitem()  # the last offered first, so that their order stays
+            self._lane.withdraw(offer)
+            self._spend.give_back(flight.job, accepted=False)
+            self._waiting.appendleft(flight)
+
     def _has_room(self) -> bool:
-        if self._closed or self._comes_first() or self._credit.reason or self._in_flight.falls_behind():
+        if self._must_wait:
             return False
         under_way = len(self._in_flight) + len(self._offered)
         if self._credit.probing and (self._offered or self._in_flight.unanswered):
@@ -149,10 +163,10 @@ class Feeder:
     def _offer(self, flight: Flight) -> None:
         flight.price_usd = self._spend.price_usd(flight.model)
         self._spend.reserve(flight.job, flight.price_usd)
-        self._offered[flight.job] = flight
-        self._lane.offer(Urgency.SUBMIT, partial(self._take_off, flight))
+        offer = self._lane.offer(Urgency.SUBMIT, partial(self._take_off, flight))
+        self._offered[flight.job] = (flight, offer)
 
     async def _take_off(self, flight: Flight, permit: Permit) -> None:
         if self._offered.pop(flight.job, None) is None:
-            return  # closed in the very turn in which it was chosen; it is still PENDING
+            return  # taken back in the very turn in which it was chosen; it is still PENDING
         await self._start(flight, permit)

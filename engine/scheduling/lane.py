@@ -139,13 +139,18 @@ class Lane:
             offer.urgency, offer.value = urgency, value
             self._push(offer)
 
+    def withdraw(self, offer: Offer) -> None:
+        """Take an offer back that was not taken yet."""
+        if offer.waits:
+            offer.waits = False
+            self._waiting -= 1
+
     def close_class(self, urgency: Urgency) -> None:
         """Drop every offer of a class and let none of it out any more (after a stop)."""
         self._closed |= {urgency}
         for *_, offer in self._offers:
-            if offer.urgency in self._closed and offer.waits:
-                offer.waits = False
-                self._waiting -= 1
+            if offer.urgency in self._closed:
+                self.withdraw(offer)
 
     def _push(self, offer: Offer) -> None:
         heapq.heappush(self._offers, (offer.urgency, -offer.value, next(self._order), offer))

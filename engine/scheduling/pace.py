@@ -100,6 +100,15 @@ class Pace:
             if math.isinf(self.per_minute_max):
                 self._ceiling = self.per_minute / NEAR_CEILING
 
+    def limit(self, per_minute: float) -> None:
+        """Take another limit from now on; a pace that stood at the old one stands at the new one."""
+        at_limit = self.per_minute >= self.per_minute_max
+        if math.isfinite(self.per_minute_max):
+            self.per_minute_max = per_minute
+        self._floor = per_minute * PACE_SHARE_MIN
+        self.per_minute = per_minute if at_limit else min(self.per_minute, self.per_minute_max)
+        self._ceiling = math.inf
+
     def _found_ceiling(self) -> float:
         """Return the limit that a 429 shows: what the server took within its window, if we were at it for that long.
 

@@ -100,14 +100,15 @@ class Scheduler:
     ) -> None:
         self._ledger = ledger
         self._lanes = lanes
+        self._config = config
         self._spend = rules.spend
         self._polling_for = polling_for
         self._clock = clock
         self._tally = tally
         self._log = log
-        self._download_concurrency = config.downloads.concurrency
         self._low_disk = low_disk
         self._disk_reason = ""
+        self._pause_reason = ""
         self._taken_up = False
         self._last_look_after = -1
         self._finished = asyncio.Event()
@@ -115,6 +116,8 @@ class Scheduler:
 
         self._agenda = Agenda()
         self._in_flight = InFlight(clock, record_life_s=record_life_s)
+        self._guard = Guard(life, log=log, on_stop=self.request_stop)
+        self._setbacks = Setbacks(tally, clock, log)
         self._backpressure = Backpressure(
             max_in_flight=config.limits.max_in_flight,
             reads=lanes.reads,
@@ -130,18 +133,7 @@ class Scheduler:
             places=lambda: self._backpressure.bound,
             waiting=lambda: tally.pending,
         )
-        guard = Guard(life, log=log, on_stop=self.request_stop)
-        setbacks = Setbacks(tally, clock, log)
-        self._reconciler = Reconciler(
-            ledger,
-            history,
-            policy=config.recovery.on_unknown,
-            grace_s=config.recovery.grace_s,
-            attempts_max=config.retry.attempts_max,
-            clock=clock,
-            log=log,
-            findings=Findings(self._adopted, self._submit_once_more, self._given_up, self._changed),
-        )
+        self._reconciler = self._build_reconciler(history)
         self._landing = Landing(
             self._in_flight,
             rules,
@@ -153,22 +145,7 @@ class Scheduler:
             on_stop=self.request_stop,
             announce=announce,
         )
-        self._harvest = Harvest(
-            life,
-            guard,
-            lanes.reads,
-            self._in_flight,
-            self._landing,
-            agenda=self._agenda,
-            clock=clock,
-            tally=tally,
-            setbacks=setbacks,
-            polling_for=polling_for,
-            record_life_s=record_life_s,
-            on_stop=self.request_stop,
-            on_finished=self._backpressure.finished,
-            on_change=self._changed,
-        )
+        self._harvest = self._build_harvest(life, record_life_s)
         self._credit = Credit(
             ask=ask_credits,
             clock=clock,
@@ -177,29 +154,67 @@ class Scheduler:
             on_open=self._wake_feeder,
             on_broke=self.request_stop,
         )
-        self._launcher = Launcher(
+        self._launcher = self._build_launcher(life)
+        self._feeder = self._build_feeder(rules)
+
+    # --- the parts --------------------------------------------------------------------------------
+
+    def _build_reconciler(self, history: History | None) -> Reconciler:
+        return Reconciler(
+            self._ledger,
+            history,
+            policy=self._config.recovery.on_unknown,
+            grace_s=self._config.recovery.grace_s,
+            attempts_max=self._config.retry.attempts_max,
+            clock=self._clock,
+            log=self._log,
+            findings=Findings(self._adopted, self._submit_once_more, self._given_up, self._changed),
+        )
+
+    def _build_harvest(self, life: Life, record_life_s: float) -> Harvest:
+        return Harvest(
             life,
-            guard,
-            lanes.submits,
+            self._guard,
+            self._lanes.reads,
             self._in_flight,
             self._landing,
             agenda=self._agenda,
-            clock=clock,
+            clock=self._clock,
+            tally=self._tally,
+            setbacks=self._setbacks,
+            polling_for=self._polling_for,
+            record_life_s=record_life_s,
+            on_stop=self.request_stop,
+            on_finished=self._backpressure.finished,
+            on_change=self._changed,
+        )
+
+    def _build_launcher(self, life: Life) -> Launcher:
+        return Launcher(
+            life,
+            self._guard,
+            self._lanes.submits,
+            self._in_flight,
+            self._landing,
+            agenda=self._agenda,
+            clock=self._clock,
             credit=self._credit,
-            spend=rules.spend,
-            tally=tally,
-            log=log,
-            setbacks=setbacks,
+            spend=self._spend,
+            tally=self._tally,
+            log=self._log,
+            setbacks=self._setbacks,
             on_accepted=self._harvest.follow,
             take_back=self._take_back,
             on_stop=self.request_stop,
             on_change=self._changed,
         )
-        self._feeder = Feeder(
-            ledger,
-            lanes.submits,
+
+    def _build_feeder(self, rules: Rules) -> Feeder:
+        return Feeder(
+            self._ledger,
+            self._lanes.submits,
             self._in_flight,
-            spend=rules.spend,
+            spend=self._spend,
             canary=rules.canary,
             credit=self._credit,
             start=self._launcher.submit,
@@ -255,6 +270,23 @@ class Scheduler:
             self._finished.set()
         self._look_for_end()
 
+    def pause(self, reason: str) -> None:
+        """Submit nothing new from now on; an empty reason goes on. What is in flight is harvested."""
+        self._pause_reason = reason
+        self._changed()
+
+    def change_limits(self, config: RunConfig) -> None:
+        """Keep to the limits and the budget of another configuration from now on."""
+        limits = config.limits
+        self._backpressure.max_in_flight = limits.max_in_flight
+        self._spend.cost_usd_max = config.budget.cost_usd_max
+        if limits.submits_per_minute != self._config.limits.submits_per_minute:
+            self._lanes.submits.pace.limit(limits.submits_per_minute)
+        if limits.polls_per_minute != self._config.limits.polls_per_minute and not limits.shared:
+            self._lanes.reads.pace.limit(limits.polls_per_minute)
+        self._config = config
+        self._changed()
+
     @property
     def waits_for(self) -> str:
         """One sentence on what the run waits for; empty while everything moves."""
@@ -283,7 +315,7 @@ class Scheduler:
             *(tasks.create_task(lane.run(tasks), name=f"{lane.name}-lane") for lane in lanes),
             *(
                 tasks.create_task(self._harvest.download_loop(), name=f"download-{number}")
-                for number in range(self._download_concurrency)
+                for number in range(self._config.downloads.concurrency)
             ),
             tasks.create_task(self._feeder.run(), name="feeder"),
             tasks.create_task(self._reconciler.run(), name="reconciler"),
@@ -322,7 +354,7 @@ class Scheduler:
             return f"{self._harvest.to_ask_first} requests of an earlier process are asked about first"
         if not self._reconciler.first_pass_done:
             return f"{len(self._reconciler)} unknown outcomes of an earlier process are looked up first"
-        return self._disk_reason
+        return self._pause_reason or self._disk_reason
 
     # --- unknown outcomes -------------------------------------------------------------------------
 

@@ -1,0 +1,101 @@
+"""``engine control``: steer a run from another terminal, and see that it is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from engine.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from engine.ledger.control_journal import Order
+    from engine.ledger.run_dir import RunDir
+
+ANSWER_S_MAX = 5.0
+LOOK_S = 0.1
+
+
+@click.command(short_help="Steer a run while it works.")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--pause", is_flag=True, help="Submit nothing new; what is in flight is harvested.")
+@click.option("--resume", is_flag=True, help="Take the pause back.")
+@click.option("--drain", is_flag=True, help="Submit nothing new, and end the run once everything in flight is home.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a limit or the budget; may be repeated."
+)
+@click.option("--reset", is_flag=True, help="Back to what the run was started with.")
+def control(run_dir: Path, *, pause: bool, resume: bool, drain: bool, overrides: tuple[str, ...], reset: bool) -> int:
+    """Steer the run in RUN_DIR. What is asked is kept in its control.jsonl and holds across restarts.
+
+    \b
+    engine control jobs.run --pause
+    engine control jobs.run --resume
+    engine control jobs.run --set limits.max_in_flight=50 --set budget.cost_usd_max=2000
+    engine control jobs.run --drain
+    """
+    from engine.console.messages import say, say_hint  # noqa: PLC0415
+    from engine.controls import order_words  # noqa: PLC0415
+    from engine.ledger.control_journal import ControlJournal  # noqa: PLC0415
+    from engine.ledger.run_dir import RunDir, lock_holder  # noqa: PLC0415
+
+    directory = RunDir(run_dir)
+    directory.must_exist()
+    if pause and resume:
+        raise UsageError("--pause and --resume contradict each other", hint="give one of them")
+    actions = [
+        name for name, asked in (("reset", reset), ("pause", pause), ("resume", resume), ("drain", drain)) if asked
+    ]
+    orders = _orders(directory, actions, overrides)
+    holder = lock_holder(directory)
+    if drain and holder is None:
+        raise UsageError("nobody works on this run: there is nothing to drain", hint="see 'engine status' of it")
+    end = ControlJournal(directory.control).give(orders)
+    for order in orders:
+        say(order_words(order))
+    if holder is None:
+        say_hint("nobody works on this run now; it holds from the next start on")
+    elif not _is_taken(directory, end):
+        say_hint(f"{holder} has not answered yet; see 'engine status' of the run")
+        return ExitCode.STOPPED
+    return ExitCode.SUCCEEDED
+
+
+def _orders(directory: RunDir, actions: list[str], overrides: tuple[str, ...]) -> list[Order]:
+    """Return what is asked as orders, each checked as the run would check it."""
+    import msgspec  # noqa: PLC0415
+
+    from engine.clock import SystemClock  # noqa: PLC0415
+    from engine.config import RunConfig  # noqa: PLC0415
+    from engine.console.run_command import config_of_run  # noqa: PLC0415
+    from engine.controls import check_changeable  # noqa: PLC0415
+    from engine.ledger.control_journal import Order  # noqa: PLC0415
+
+    if not actions and not overrides:
+        raise UsageError(
+            "nothing is asked of the run", hint="add --pause, --resume, --drain, --reset or --set KEY=VALUE"
+        )
+    utc = SystemClock().utc()
+    orders = [msgspec.convert({"utc": utc, "action": action}, Order) for action in actions]
+    for text in overrides:
+        key = text.partition("=")[0].strip()
+        RunConfig.load(None, [text])  # says what is wrong with it, with the nearest match for a mistyped key
+        check_changeable(key)
+        value = config_of_run(directory.root, overrides=(text,)).value_of(key)
+        orders.append(Order(utc=utc, action="set", key=key, value=value))
+    return orders
+
+
+def _is_taken(directory: RunDir, end: int) -> bool:
+    """Wait until the process at work has noted that it took everything up to ``end``; false if it does not."""
+    import threading  # noqa: PLC0415
+
+    from engine.ledger.schema import read_facts  # noqa: PLC0415
+
+    pause = threading.Event()
+    for _ in range(round(ANSWER_S_MAX / LOOK_S)):
+        if int(read_facts(directory.ledger).get("control_bytes") or 0) >= end:
+            return True
+        pause.wait(LOOK_S)
+    return False

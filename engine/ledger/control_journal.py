@@ -1,0 +1,121 @@
+"""What a person asked of a run while it worked: orders in ``control.jsonl``, appended and never rewritten.
+
+Whoever gives an order appends it durably; the process at work reads what is new once a second, and the next
+process reads it all. So an order survives every restart, and who asked for what, and when, stays to be read.
+Knows nothing of what an order does.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from engine.errors import StorageError
+from engine.ledger.durable import PRIVATE_FILE_MODE, append, sync_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+Action = Literal["pause", "resume", "drain", "set", "reset"]
+READ_BYTES_MAX = 2**20
+"""More than this at once nobody has asked for; what a disk error makes of the file must not fill the memory."""
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that was asked.
+
+    Attributes:
+        utc: when, seconds since the epoch.
+        action: what.
+        key, value: of ``set``: which key of the configuration, and its value.
+    """
+
+    utc: float
+    action: Action
+    key: str = ""
+    value: int | float = 0
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds after a number of orders.
+
+    Attributes:
+        paused_utc: since when submissions are paused; None if they are not.
+        settings: the keys of the configuration that were set, with their values.
+    """
+
+    paused_utc: float | None = None
+    settings: dict[str, int | float] = {}
+
+
+class ControlJournal:
+    """The file of orders."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def give(self, orders: Sequence[Order]) -> int:
+        """Append orders durably; return where the file ends then, in bytes.
+
+        Raises:
+            StorageError: they cannot be written.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            fd = os.open(self._path, flags, PRIVATE_FILE_MODE)
+        except OSError as error:
+            raise StorageError(
+                f"the order cannot be written to {self._path} ({error.strerror})",
+                hint="check the directory's permissions",
+            ) from error
+        try:
+            append(fd, b"".join(msgspec.json.encode(order) + b"\n" for order in orders))
+            end = os.fstat(fd).st_size
+        finally:
+            os.close(fd)
+        sync_directory(self._path.parent)
+        return end
+
+    def read(self, offset: int) -> tuple[list[Order], int]:
+        """Return the orders behind ``offset``, and where the last whole line of them ends.
+
+        A line that is no order is passed over: a crash may have torn it, and whoever gave it was not told that it
+        was taken.
+        """
+        try:
+            with self._path.open("rb") as file:
+                file.seek(offset)
+                content = file.read(READ_BYTES_MAX)
+        except OSError:
+            return [], offset
+        lines = content[: content.rfind(b"\n") + 1]
+        return [order for line in lines.splitlines() if (order := _order_of(line)) is not None], offset + len(lines)
+
+
+def standing(orders: Iterable[Order]) -> Standing:
+    """Return what holds after all ``orders``, the oldest first."""
+    paused_utc: float | None = None
+    settings: dict[str, int | float] = {}
+    for order in orders:
+        match order.action:
+            case "pause":
+                paused_utc = order.utc if paused_utc is None else paused_utc
+            case "resume":
+                paused_utc = None
+            case "set":
+                settings[order.key] = order.value
+            case "reset":
+                paused_utc, settings = None, {}
+            case "drain":
+                pass
+    return Standing(paused_utc=paused_utc, settings=settings)
+
+
+def _order_of(line: bytes) -> Order | None:
+    try:
+        return msgspec.json.decode(line, type=Order)
+    except msgspec.DecodeError:
+        return None

@@ -1,0 +1,69 @@
+"""Orders are kept in the order they came, and whatever stands between them is passed over."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engine.errors import StorageError
+from engine.ledger.control_journal import ControlJournal, Order, Standing, standing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAUSE, RESUME, RESET = (Order(utc=float(n), action=a) for n, a in ((1, "pause"), (2, "resume"), (3, "reset")))  # type: ignore[arg-type]
+SLOW = Order(utc=4.0, action="set", key="limits.max_in_flight", value=5)
+FAST = Order(utc=5.0, action="set", key="limits.max_in_flight", value=50)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "control.jsonl"
+
+
+def test_what_was_given_is_read_once(path: Path) -> None:
+    journal = ControlJournal(path)
+    end = journal.give([PAUSE, SLOW])
+    assert journal.read(0) == ([PAUSE, SLOW], end)
+    journal.give([FAST])
+    assert journal.read(end)[0] == [FAST]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_nothing_was_asked_where_there_is_no_file(path: Path) -> None:
+    assert ControlJournal(path).read(0) == ([], 0)
+
+
+def test_a_line_that_is_no_order_is_passed_over_and_a_torn_one_waits(path: Path) -> None:
+    journal = ControlJournal(path)
+    journal.give([PAUSE])
+    with path.open("ab") as file:
+        file.write(b'garbage\n{"utc":1,"action":"explode"}\n\xff\n{"utc":2.0,"act')
+    orders, end = journal.read(0)
+    assert orders == [PAUSE]
+    with path.open("ab") as file:
+        file.write(b'ion":"resume"}\n')
+    assert journal.read(end)[0] == [RESUME]
+
+
+def test_a_link_is_not_written_through(path: Path, tmp_path: Path) -> None:
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match="cannot be written"):
+        ControlJournal(path).give([PAUSE])
+
+
+@pytest.mark.parametrize(
+    ("orders", "holds"),
+    [
+        ([], Standing()),
+        ([PAUSE], Standing(paused_utc=1.0)),
+        ([PAUSE, RESUME], Standing()),
+        ([SLOW, FAST], Standing(settings={"limits.max_in_flight": 50})),
+        ([PAUSE, SLOW, RESET], Standing()),
+        ([Order(utc=9.0, action="drain")], Standing()),
+    ],
+)
+def test_what_holds_is_the_sum_of_what_was_asked(orders: list[Order], holds: Standing) -> None:
+    assert standing(orders) == holds

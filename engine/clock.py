@@ -12,6 +12,8 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+DAY_S = 86_400.0
+
 
 class Clock(Protocol):
     """What the moving parts know of time."""
@@ -48,3 +50,10 @@ class SystemClock:
 def iso_utc(epoch_s: float) -> str:
     """Write a stored time the one way all our records do: ``2026-01-31T22:04:05.678Z``."""
     return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def local_words(epoch_s: float) -> str:
+    """Write a time for people, by the clock on their wall: ``07:00``, with the date if it is not within a day."""
+    moment = datetime.fromtimestamp(epoch_s).astimezone()
+    near = abs((moment - datetime.now().astimezone()).total_seconds()) < DAY_S
+    return moment.strftime("%H:%M" if near else "%Y-%m-%d %H:%M")

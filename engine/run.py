@@ -13,13 +13,13 @@ import random
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import orjson
 
 from engine import __version__
 from engine.chronicle import Chronicle
-from engine.clock import Clock, SystemClock
+from engine.clock import Clock, SystemClock, local_words
 from engine.connection import connect
 from engine.controls import Controls
 from engine.errors import EngineError, ExitCode, UsageError, first_of
@@ -36,6 +36,7 @@ from engine.ledger.survey import survey
 from engine.media.part import sweep_parts
 from engine.parts import Parts
 from engine.run_log import RunLog
+from engine.scheduling.deadline import Deadline, Target
 from engine.scheduling.scheduler import Scheduler
 from engine.scheduling.stop import Manner, Stop
 from engine.scheduling.tally import Tally
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from engine.ledger.reopening import Selection
     from engine.ledger.survey import Survey
     from engine.media.downloader import Downloader
+
+Moment = TypeVar("Moment", Deadline, Target)
 
 STREAM_BROKEN = Stop(
     "broken_pipe",
@@ -84,6 +87,8 @@ class RunRequest:
         rebuild_output: whether to write the output anew from the ledger first.
         jobs_max: how many jobs this process may submit; None for no limit.
         wait_for_credit: whether an empty account is waited for even when nothing is in flight.
+        deadline_utc: when what was submitted should be home, seconds since the epoch; None if that does not matter.
+        finish_by_utc: when the whole batch should be home; None if that does not matter.
         log_level: the least level that goes to ``run.log``.
         announce: tells the person something worth a line.
     """
@@ -100,6 +105,8 @@ class RunRequest:
     rebuild_output: bool = False
     jobs_max: int | None = None
     wait_for_credit: bool = False
+    deadline_utc: float | None = None
+    finish_by_utc: float | None = None
     log_level: str = "info"
     announce: Callable[[str], None] = lambda _text: None
 
@@ -163,6 +170,11 @@ class Run:
     def harvest_s(self) -> float | None:
         """How long what is in flight may still take, in seconds; None if nobody knows."""
         return self._scheduler.harvest_s
+
+    @property
+    def shortfall(self) -> str:
+        """Why the batch will not be home by the time it was asked for; empty if it will."""
+        return self._scheduler.shortfall
 
     def request_stop(self, stop: Stop) -> None:
         """Begin to wind down."""
@@ -303,7 +315,15 @@ class Run:
             wait_for_credit=self._request.wait_for_credit,
             on_decided=self._writer.wake,
             announce=self._request.announce,
+            deadline=self._moment(Deadline, self._request.deadline_utc),
+            target=self._moment(Target, self._request.finish_by_utc),
         )
+
+    def _moment(self, kind: type[Moment], utc: float | None) -> Moment | None:
+        """Turn a time of day into a moment of the monotonic clock, which nothing that sets the other can move."""
+        if utc is None:
+            return None
+        return kind(self._clock.now() + utc - self._clock.utc(), local_words(utc))
 
     async def _open_downloader(self) -> Downloader:
         await asyncio.to_thread(make_directory, self._media)

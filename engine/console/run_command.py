@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.console.moments import Span, TimeOfDay
 from engine.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +40,18 @@ _MONEY = (
     click.option("--max-jobs", "jobs_max", type=click.IntRange(min=1), help="Submit at most so many jobs, then stop."),
     click.option("--wait-for-credit", is_flag=True, help="Wait for money even when nothing is in flight."),
 )
+_TIME = (
+    click.option(
+        "--deadline", "deadline_utc", type=TimeOfDay(), help="Submit only what will be home by then, such as 07:00."
+    ),
+    click.option("--max-time", "span_s", type=Span(), help="The same, counted from now: 8h, 90m, 1h30m."),
+    click.option(
+        "--finish-by",
+        "finish_by_utc",
+        type=TimeOfDay(),
+        help="Keep only as many in flight as it takes to be done by then, and say so if it cannot be met.",
+    ),
+)
 _DISPLAY = (
     click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors and the last line."),
     click.option("--no-progress", is_flag=True, help="No live panel and no progress lines."),
@@ -64,7 +78,7 @@ def _options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
 @click.argument("input_name", metavar="INPUT|-")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run lives; jobs.jsonl → jobs.run.")
 @click.option("--append", is_flag=True, help="Take in lines that were appended to a finished input.")
-@_options(_CONFIGURATION, _RESULTS, _MONEY, _DISPLAY)
+@_options(_CONFIGURATION, _RESULTS, _MONEY, _TIME, _DISPLAY)
 def run(input_name: str, run_dir: Path | None, *, append: bool, **options: Any) -> int:
     """Run every job line of INPUT (a JSONL file, or - for stdin), or go on with a run that was stopped.
 
@@ -90,7 +104,7 @@ def run(input_name: str, run_dir: Path | None, *, append: bool, **options: Any) 
 
 @click.command(short_help="Go on with a run; needs no input.")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@_options(_CONFIGURATION, _RESULTS, _MONEY, _DISPLAY)
+@_options(_CONFIGURATION, _RESULTS, _MONEY, _TIME, _DISPLAY)
 def resume(run_dir: Path, config_path: Path | None, overrides: tuple[str, ...], **options: Any) -> int:
     """Go on with the run in RUN_DIR: its jobs and its configuration are in its ledger.
 
@@ -109,7 +123,7 @@ def resume(run_dir: Path, config_path: Path | None, overrides: tuple[str, ...], 
 @click.option("--id", "ids", multiple=True, metavar="ID", help="The job with this id; may be repeated.")
 @click.option("--unknown", is_flag=True, help="Also unknown outcomes, which may have been paid for already.")
 @click.option("--pay-again", is_flag=True, help="Also jobs that were paid for and have no file left to download.")
-@_options(_CONFIGURATION, _RESULTS, _MONEY, _DISPLAY)
+@_options(_CONFIGURATION, _RESULTS, _MONEY, _TIME, _DISPLAY)
 def retry(
     run_dir: Path,
     config_path: Path | None,
@@ -165,12 +179,23 @@ def config_of_run(run_dir: Path, config_path: Path | None = None, overrides: tup
 
 
 def _conduct(
-    root: Path, config: RunConfig, *, output: str | None, quiet: bool, no_progress: bool, **request: Any
+    root: Path,
+    config: RunConfig,
+    *,
+    output: str | None,
+    quiet: bool,
+    no_progress: bool,
+    deadline_utc: float | None,
+    span_s: float | None,
+    **request: Any,
 ) -> int:
+    from engine.clock import SystemClock  # noqa: PLC0415
     from engine.console.conduct import conduct  # noqa: PLC0415
     from engine.console.messages import say  # noqa: PLC0415
     from engine.run import RunRequest  # noqa: PLC0415
 
+    if span_s is not None:
+        deadline_utc = min(SystemClock().utc() + span_s, deadline_utc or math.inf)
     streams = output == DASH
     return conduct(
         RunRequest(
@@ -179,6 +204,7 @@ def _conduct(
             output=Path(output) if output and not streams else None,
             stream_fd=STDOUT_FD if streams else None,
             announce=say,
+            deadline_utc=deadline_utc,
             **request,
         ),
         quiet=quiet,

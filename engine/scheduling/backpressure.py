@@ -41,6 +41,7 @@ class Backpressure:
 
     Attributes:
         max_in_flight: the user's bound; it may be changed while the run works.
+        enough: how many are enough to be home in time; None if there is no hurry to know.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Backpressure:
         self._typical_s = typical_s
         self._record_life_s = record_life_s
         self._clock = clock
+        self.enough: int | None = None
         self._first_at: float | None = None
         self._finished: deque[float] = deque()
         self._service_s: float | None = None
@@ -67,12 +69,19 @@ class Backpressure:
     @property
     def bound(self) -> int:
         """Jobs that may be in flight now."""
+        return self.allowed if self.enough is None else max(1, min(self.allowed, self.enough))
+
+    @property
+    def allowed(self) -> int:
+        """Jobs that might be in flight now if there were need."""
         return max(1, min(self.max_in_flight, self._can_harvest(), self._can_work_off()))
 
     def reason(self, in_flight: int) -> str:
         """Say why ``in_flight`` jobs are enough although the user allows more; empty if they are not."""
         if in_flight < self.bound or in_flight >= self.max_in_flight:
             return ""
+        if self.enough is not None and self.enough < self.allowed:
+            return f"{self.enough} in flight are enough to be home in time"
         life_min = self._record_life_s / 60
         if self._can_harvest() <= self._can_work_off():
             return (

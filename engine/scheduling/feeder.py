@@ -126,6 +126,11 @@ class Feeder:
         """What the next job costs; None if nobody knows."""
         return self._spend.price_usd(self._waiting[0].model if self._waiting else "")
 
+    @property
+    def next_models(self) -> list[str]:
+        """The model of the next job; empty if none is at hand."""
+        return [self._waiting[0].model] if self._waiting else [flight.model for flight, _ in self._offered.values()][:1]
+
     # --- offering ---------------------------------------------------------------------------------
 
     @property

@@ -28,6 +28,7 @@ from engine.scheduling.reconciler import Findings, Reconciler
 from engine.scheduling.setbacks import Setbacks
 from engine.scheduling.steps import AtRest
 from engine.scheduling.stop import Manner
+from engine.scheduling.timekeeper import Timekeeper
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from engine.ledger.ledger import Ledger
     from engine.provider.history import History
     from engine.provider.protocol import Unavailable
+    from engine.scheduling.deadline import Deadline, Target
     from engine.scheduling.landing import Rules
     from engine.scheduling.lane import Lane
     from engine.scheduling.life import Life
@@ -76,6 +78,8 @@ class Scheduler:
         wait_for_credit: whether an empty account is waited for even when nothing is in flight.
         on_decided: called whenever an outcome was decided and its line is owed.
         announce: tells the person something worth a line.
+        deadline: when what was submitted should be home; None if that does not matter.
+        target: when the whole batch should be home; None if that does not matter.
     """
 
     def __init__(
@@ -97,6 +101,8 @@ class Scheduler:
         wait_for_credit: bool,
         on_decided: Callable[[], None],
         announce: Callable[[str], None],
+        deadline: Deadline | None,
+        target: Target | None,
     ) -> None:
         self._ledger = ledger
         self._lanes = lanes
@@ -156,6 +162,18 @@ class Scheduler:
         )
         self._launcher = self._build_launcher(life)
         self._feeder = self._build_feeder(rules)
+        self._timekeeper = Timekeeper(
+            deadline,
+            target,
+            backpressure=self._backpressure,
+            submits=lanes.submits,
+            models=self._models,
+            polling_for=polling_for,
+            clock=clock,
+            tally=tally,
+            on_stop=self.request_stop,
+            announce=announce,
+        )
 
     # --- the parts --------------------------------------------------------------------------------
 
@@ -303,6 +321,11 @@ class Scheduler:
         return ""
 
     @property
+    def shortfall(self) -> str:
+        """Why the batch will not be home by its target; empty if it will, or has none."""
+        return self._timekeeper.shortfall
+
+    @property
     def harvest_s(self) -> float | None:
         """How long what is in flight may still take, in seconds; None if nobody knows."""
         return self._harvest.left_s
@@ -346,6 +369,7 @@ class Scheduler:
         self._tally.reserved_usd = self._spend.reserved_usd
         self._price.look()
         self._disk_reason = self._low_disk()
+        self._timekeeper.look()
         self._changed()
 
     def _comes_first(self) -> str:
@@ -380,6 +404,11 @@ class Scheduler:
         self._landing.rest(flight, AtRest(succeeded=False, copies=copies))
 
     # --- what the parts tell each other -----------------------------------------------------------
+
+    def _models(self) -> list[str]:
+        """Return the models of what is in flight, or of what comes next."""
+        in_flight = [model for model, count in self._in_flight.by_model.items() if count > 0]
+        return in_flight or self._feeder.next_models
 
     def _slowest_typical_s(self) -> float | None:
         known = [self._polling_for(model).typical_s for model, count in self._in_flight.by_model.items() if count > 0]

@@ -29,16 +29,10 @@ if TYPE_CHECKING:
 
     from engine.ledger.ledger import Ledger
     from engine.provider.history import History
+    from engine.scheduling.deadline import Deadline, Target
     from tests.virtual_clock import VirtualClock
 
 RECORD_LIFE_S = 3_600.0
-
-
-class Silence:
-    """A log that nobody reads."""
-
-    def __call__(self, *_args: object, **_kwargs: object) -> None:
-        return
 
 
 @dataclass
@@ -59,6 +53,9 @@ class World:
     history: History | None = None
     decided: int = 0
     overrides: list[str] = field(default_factory=list)
+    deadline: Deadline | None = None
+    target: Target | None = None
+    said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.ledger: Ledger = open_inline(self.path)
@@ -102,7 +99,9 @@ class World:
             wait_for_credit=False,
             low_disk=str,
             on_decided=self._note_decided,
-            announce=Silence(),
+            announce=self.said.append,
+            deadline=self.deadline,
+            target=self.target,
         )
 
     async def with_jobs(self, count: int) -> Scheduler:

@@ -45,7 +45,7 @@ async def test_limits_that_are_changed_hold_from_then_on(build: Callable[..., Wo
     assert len([moment for moment in submits if 62 < moment < 662]) <= 61
     scheduler.change_limits(RunConfig.load(None, ["limits.submits_per_minute=600", "limits.max_in_flight=500"]))
     await world.clock.sleep(60)
-    assert len(world.provider.times("submit")) > 250
+    assert len([moment for moment in world.provider.times("submit") if moment > 662]) > 100
     await running
     assert await places(world) == {"succeeded": 300}
 

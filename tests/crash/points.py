@@ -1,0 +1,89 @@
+"""Kill a run at every point where something becomes durable, one after the other; and its recovery too.
+
+A point is the ordinal of a call in ``wrapped.py``. Threads take turns differently in every run, so that an ordinal is
+not always the same call; a sweep over all of them, until runs end before they reach theirs, has them all, and the
+verdict says which were met.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from tests.crash.batch import Batch, Plan, batch
+from tests.crash.harness import finish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from tests.crash.judge import Verdict
+
+UNREACHED_MAX = 4
+"""A sweep ends when so many runs one after the other ended before they reached their point."""
+
+
+def strike(crashed: Batch, at: int, action: str = "kill") -> str:
+    """Run until point ``at`` and strike there; returns where that was, or nothing if the run ended before it."""
+    report = crashed.directory / "struck.json"
+    report.unlink(missing_ok=True)
+    words = (sys.executable, "-m", "tests.crash.wrapped", action, str(at), str(report), *crashed.words)
+    done = finish(words)
+    where = str(json.loads(report.read_text())["where"])
+    if where:
+        crashed.verdict.note_struck(where)
+        crashed.verdict.kills += action == "kill"
+        crashed.verdict.errors += action != "kill"
+    if done.returncode >= 0:
+        crashed.verdict.note_end(done.returncode, done.stderr)
+    return where
+
+
+def kill_at(directory: Path, plan: Plan, points: Sequence[int]) -> tuple[Verdict, bool]:
+    """Kill a run at the first point, its recovery at the second, and so on; finish and judge.
+
+    Returns:
+        the verdict, and whether every point was reached.
+    """
+    with batch(directory, plan) as crashed:
+        reached = all(strike(crashed, point) for point in points)
+        verdict = crashed.finish()
+    if verdict.is_clean:
+        shutil.rmtree(directory)
+    else:
+        verdict.unclean.append(f"points {points}: {list(verdict.struck)}")
+    return verdict, reached
+
+
+def sweep(try_point: Callable[[int], tuple[Verdict, bool]], *, step: int, workers: int) -> Iterator[Verdict]:
+    """Try points 1, 1 + step, ... until several in a row are not reached."""
+    unreached = 0
+    points = itertools.count(1, step)
+    with ThreadPoolExecutor(workers) as pool:
+        while unreached < UNREACHED_MAX:
+            for verdict, reached in pool.map(try_point, list(itertools.islice(points, workers))):
+                unreached = 0 if reached else unreached + 1
+                yield verdict
+
+
+def every_point(directory: Path, plan: Plan, *, step: int, workers: int) -> Iterator[Verdict]:
+    """Kill one run after the other, each at its point."""
+    return sweep(lambda at: kill_at(directory / str(at), plan, [at]), step=step, workers=workers)
+
+
+def second_kills(
+    directory: Path, plan: Plan, *, first_points: Iterable[int], seconds_max: int, workers: int
+) -> Iterator[Verdict]:
+    """For each first point: kill the recovery at its points 1, 2, ... up to ``seconds_max``, or at all of them (0)."""
+    for first in first_points:
+
+        def kill_twice(second: int, first: int = first) -> tuple[Verdict, bool]:
+            verdict, reached = kill_at(directory / f"{first}-{second}", plan, [first, second])
+            return verdict, reached
+
+        seconds = sweep(kill_twice, step=1, workers=workers)
+        yield from itertools.islice(seconds, seconds_max or None)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from tests.crash.harness import ENGINE, bill, crash, finish, run_words, simulator, write_jobs
-from tests.crash.judge import Verdict, judge
+from tests.crash.harness import ENGINE, bill, crash, finish, run_command, simulator, write_jobs
+from tests.crash.judge import TRACEBACK, Verdict, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    CommandOf: TypeAlias = Callable[[Path, Path, dict[str, str], "Plan"], list[str]]
 
 QUICK_WORK = ("work.duration_median_s=0.2",)
 QUICK_PACE = (
-    "limits.submits_per_minute=60000",
+    "limits.submits_per_minute=2400",
     "limits.polls_per_minute=60000",
     "polling.expected_duration_s=0.2",
     "recovery.grace_s=0.5",
@@ -40,9 +43,9 @@ class Batch:
     """A batch under way.
 
     Attributes:
-        directory: what the batch may write to, the input and the run directory.
+        directory: where everything of the batch lies, the input first.
         run_dir: where the run lies.
-        extra: further words of the command.
+        command: what begins the run and goes on with it.
         output: where result lines go, if not to the run directory.
     """
 
@@ -50,7 +53,7 @@ class Batch:
     directory: Path
     addresses: dict[str, str]
     run_dir: Path
-    extra: tuple[str, ...] = ()
+    command: list[str]
     output: Path | None = None
     verdict: Verdict = field(default_factory=Verdict)
 
@@ -61,13 +64,12 @@ class Batch:
 
     @property
     def words(self) -> list[str]:
-        """What follows ``engine``."""
-        return [*run_words(self.source, self.run_dir, self.addresses, self.plan.settings), *self.extra]
+        """What follows ``engine`` in the command."""
+        return self.command[len(ENGINE) :]
 
-    @property
-    def command(self) -> list[str]:
-        """The command that begins the run and goes on with it."""
-        return [*ENGINE, *self.words]
+    def started(self) -> subprocess.Popen[bytes]:
+        """Run beside the caller, who sees to its end."""
+        return subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def kill(self, *, after_s: float) -> bool:
         """Run, and kill the process after a while; returns whether it was still alive."""
@@ -75,12 +77,12 @@ class Batch:
         self.verdict.kills += killed
         return killed
 
-    def finish(self, command: Sequence[str] = ()) -> Verdict:
+    def finish(self) -> Verdict:
         """Run to the end and judge what is there."""
-        last = finish(command or self.command)
+        last = finish(self.command)
         verdict = self.verdict
         verdict.exit_code = last.returncode
-        verdict.tracebacks += "Traceback" in last.stderr
+        verdict.tracebacks += TRACEBACK in last.stderr
         judge(self.run_dir, self.source, bill(self.addresses), verdict, output=self.output)
         verdict.wall_s = round(time.perf_counter() - self._began, 1)
         if not verdict.is_clean:
@@ -88,12 +90,25 @@ class Batch:
         return verdict
 
 
+def engine_command(source: Path, run_dir: Path, addresses: dict[str, str], plan: Plan) -> list[str]:
+    """Return the engine's command."""
+    return run_command(source, run_dir, addresses, plan.settings)
+
+
 @contextlib.contextmanager
 def batch(
-    directory: Path, plan: Plan, *, run_dir: Path | None = None, extra: Sequence[str] = (), output: Path | None = None
+    directory: Path,
+    plan: Plan,
+    *,
+    run_dir: Path | None = None,
+    command_of: CommandOf = engine_command,
+    extra: Sequence[str] = (),
+    output: Path | None = None,
 ) -> Iterator[Batch]:
-    """Write the input, start the provider, and yield the batch."""
+    """Write the input, start the provider, and yield the batch; ``extra`` words end its command."""
     directory.mkdir(parents=True, exist_ok=True)
-    write_jobs(directory / "jobs.jsonl", plan.jobs, copies=plan.copies)
+    source, run_dir = directory / "jobs.jsonl", run_dir or directory / "jobs.run"
+    write_jobs(source, plan.jobs, copies=plan.copies)
     with simulator(plan.scenario, *plan.scenario_settings) as addresses:
-        yield Batch(plan, directory, addresses, run_dir or directory / "jobs.run", tuple(extra), output)
+        command = [*command_of(source, run_dir, addresses, plan), *extra]
+        yield Batch(plan, directory, addresses, run_dir, command, output)

@@ -68,22 +68,17 @@ def write_jobs(path: Path, count: int, *, copies: int = 1) -> None:
             file.write(json.dumps({"id": f"clip-{number:05}", "params": params}) + "\n")
 
 
-def run_words(jobs: Path, run_dir: Path, addresses: dict[str, str], settings: Sequence[str]) -> list[str]:
-    """Return what follows ``engine`` in the command that begins the run and goes on with it."""
-    words = ["run", str(jobs), "--run-dir", str(run_dir), "--quiet"]
+def run_command(jobs: Path, run_dir: Path, addresses: dict[str, str], settings: Sequence[str]) -> list[str]:
+    """Return the command that begins the run and goes on with it."""
+    command = [*ENGINE, "run", str(jobs), "--run-dir", str(run_dir), "--quiet"]
     fixed = (
         "provider.preset=simulator",
         f"provider.base_url={addresses['base_url']}",
         f"provider.history_url={addresses['history_url']}",
     )
     for setting in (*fixed, *settings):
-        words += ["--set", setting]
-    return words
-
-
-def run_command(jobs: Path, run_dir: Path, addresses: dict[str, str], settings: Sequence[str]) -> list[str]:
-    """Return the whole command."""
-    return [*ENGINE, *run_words(jobs, run_dir, addresses, settings)]
+        command += ["--set", setting]
+    return command
 
 
 def finish(command: Sequence[str]) -> subprocess.CompletedProcess[str]:

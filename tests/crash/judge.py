@@ -31,14 +31,14 @@ class Verdict:
         crash_exit_codes: how often runs ended by themselves before the last one, by exit code.
         paid_twice: jobs that the provider was paid for more often than their body stands in the input.
         lost: paid for, yet without a succeeded line and its file.
-        doubled, missing, torn: result lines.
+        doubled, missing, torn: result lines; a job whose outcome is unknown, and reported so, misses none.
         bad_files: files that are not what their line says.
-        parts_left: unfinished downloads in the media directory.
+        parts_left: unfinished files beside the input or below.
         tracebacks: processes that showed one.
         unknown: jobs whose outcome stayed unknown.
         submits_in_window_max: the most submissions that the provider saw in one of its windows.
         struck: where the process was struck, with how often.
-        seeds: of the batches that were not clean.
+        unclean: how to repeat the batches that were not clean.
     """
 
     jobs: int = 0
@@ -110,10 +110,12 @@ def judge(run_dir: Path, source: Path, paid: dict[str, Any], verdict: Verdict, *
     results = _results(output or run_dir / "results.jsonl", verdict)
     times_written = Counter(result["line"] for result in results)
     verdict.doubled = sum(times - 1 for times in times_written.values())
-    verdict.missing = sum(1 for number in range(1, len(lines) + 1) if number not in times_written)
+    unknown = _unknown_lines(run_dir / "run.db")
+    verdict.unknown = len(unknown)
+    verdict.missing = len(set(range(1, len(lines) + 1)) - times_written.keys() - unknown)
     verdict.statuses = dict(Counter(result["status"] for result in results))
     verdict.bad_files = sum(not _file_is_right(run_dir, file) for result in results for file in result["files"])
-    verdict.parts_left = sum(1 for _ in run_dir.glob("**/*.part"))
+    verdict.parts_left = sum(1 for _ in source.parent.glob("**/*.part"))
     verdict.paid = sum(body["paid"] for body in paid["bodies"])
     verdict.paid_twice = sum(
         max(0, body["paid"] - wanted[json.dumps(body["body"], sort_keys=True)]) for body in paid["bodies"]
@@ -122,9 +124,14 @@ def judge(run_dir: Path, source: Path, paid: dict[str, Any], verdict: Verdict, *
     verdict.lost = max(0, verdict.paid - verdict.paid_twice - len(succeeded))
     verdict.in_flight_max = paid["in_flight_max"]
     verdict.submits_in_window_max = paid["submits_in_window_max"]
-    if (run_dir / "run.db").exists():
-        with contextlib.closing(sqlite3.connect(f"file:{run_dir / 'run.db'}?mode=ro", uri=True)) as db:
-            (verdict.unknown,) = db.execute("SELECT count(*) FROM job WHERE state = 'unknown'").fetchone()
+
+
+def _unknown_lines(ledger: Path) -> set[int]:
+    """Return the lines whose submission may have been paid for, and which the run has reported so."""
+    if not ledger.exists():
+        return set()
+    with contextlib.closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db:
+        return {line for (line,) in db.execute("SELECT line FROM job JOIN input USING (job) WHERE state = 'unknown'")}
 
 
 def _results(output: Path, verdict: Verdict) -> list[dict[str, Any]]:
@@ -132,7 +139,7 @@ def _results(output: Path, verdict: Verdict) -> list[dict[str, Any]]:
     if not output.exists():
         return results
     *lines, rest = output.read_bytes().split(b"\n")
-    verdict.torn = bool(rest)
+    verdict.torn = int(bool(rest))
     for text in lines:
         try:
             results.append(json.loads(text))

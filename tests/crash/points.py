@@ -43,6 +43,13 @@ def strike(crashed: Batch, at: int, action: str = "kill") -> str:
     return where
 
 
+def count(directory: Path, plan: Plan) -> int:
+    """Return how many points a run has that nobody kills; no two runs have quite as many."""
+    with batch(directory, plan) as whole:
+        assert not strike(whole, sys.maxsize)
+        return int(json.loads((directory / "struck.json").read_text())["count"])
+
+
 def kill_at(directory: Path, plan: Plan, points: Sequence[int]) -> tuple[Verdict, bool]:
     """Kill a run at the first point, its recovery at the second, and so on; finish and judge.
 

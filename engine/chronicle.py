@@ -1,6 +1,6 @@
-"""What the ledger keeps of a run's weather: how many 429s came in each minute, over all its processes.
+"""What the ledger keeps of a run's weather: 429s minute by minute over all its processes, and what it waits for now.
 
-The report draws it; nothing is decided by it.
+For the report and for whoever looks from another terminal; nothing is decided by it.
 """
 
 from __future__ import annotations
@@ -12,22 +12,31 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from engine.clock import Clock
     from engine.ledger.ledger import Ledger
     from engine.scheduling.tally import Tally
 
 SAVE_S = 60.0
+LOOK_S = 2.0
 MINUTES_MAX = 14 * 24 * 60
 """Older minutes than so many are forgotten."""
 
 
 class Chronicle:
-    """Adds what this process counts to what earlier ones have recorded."""
+    """Adds what this process sees to what earlier ones have recorded.
 
-    def __init__(self, ledger: Ledger, tally: Tally, clock: Clock) -> None:
+    Args:
+        waits_for: one sentence on what the run waits for.
+    """
+
+    def __init__(self, ledger: Ledger, tally: Tally, clock: Clock, *, waits_for: Callable[[], str]) -> None:
         self._ledger = ledger
         self._tally = tally
         self._clock = clock
+        self._waits_for = waits_for
+        self._said = ""
         self._earlier: Counter[int] = Counter()
 
     async def open(self) -> None:
@@ -38,13 +47,26 @@ class Chronicle:
                 self._earlier = Counter(msgspec.json.decode(kept, type=dict[int, int]))
 
     async def run(self) -> None:
-        """Record it once a minute, until cancelled."""
+        """Record what comes, until cancelled: 429s once a minute, the sentence whenever it has changed."""
+        saved_at = self._clock.now()
         while True:
-            await self._clock.sleep(SAVE_S)
-            await self.save()
+            await self._clock.sleep(LOOK_S)
+            await self._say(self._waits_for())
+            if self._clock.now() - saved_at >= SAVE_S:
+                saved_at = self._clock.now()
+                await self._save_throttles()
 
-    async def save(self) -> None:
-        """Record it, if there is anything to record."""
+    async def close(self) -> None:
+        """Record what is left: this process waits for nothing any more."""
+        await self._say("")
+        await self._save_throttles()
+
+    async def _say(self, sentence: str) -> None:
+        if sentence != self._said:
+            self._said = sentence
+            await self._ledger.note(waits_for=sentence)
+
+    async def _save_throttles(self) -> None:
         counts = self._earlier + self._tally.throttled_in_minute
         if counts:
             kept = dict(sorted(counts.items())[-MINUTES_MAX:])

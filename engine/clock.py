@@ -52,8 +52,9 @@ def iso_utc(epoch_s: float) -> str:
     return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
-def local_words(epoch_s: float) -> str:
+def local_words(epoch_s: float, *, seconds: bool = False) -> str:
     """Write a time for people, by the clock on their wall: ``07:00``, with the date if it is not within a day."""
     moment = datetime.fromtimestamp(epoch_s).astimezone()
     near = abs((moment - datetime.now().astimezone()).total_seconds()) < DAY_S
-    return moment.strftime("%H:%M" if near else "%Y-%m-%d %H:%M")
+    time_of_day = "%H:%M:%S" if seconds else "%H:%M"
+    return moment.strftime(time_of_day if near else f"%Y-%m-%d {time_of_day}")

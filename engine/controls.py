@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from engine.clock import iso_utc
+from engine.clock import local_words
 from engine.config import RunConfig
 from engine.errors import ConfigError, ExitCode, UsageError, nearest
 from engine.ledger.control_journal import Order, Standing, standing
@@ -108,7 +108,7 @@ class Controls:
     @property
     def _pause_reason(self) -> str:
         since_utc = self._standing.paused_utc
-        return "" if since_utc is None else f"paused since {iso_utc(since_utc)}; 'engine control --resume' goes on"
+        return "" if since_utc is None else f"paused since {local_words(since_utc)}; 'engine control --resume' goes on"
 
     def _holding(self) -> RunConfig:
         """Return the configuration with what was set; a setting that this version does not take is passed over."""
@@ -162,5 +162,5 @@ def standing_words(now: Standing) -> str:
     """Say for people what holds by the orders given so far."""
     parts = [f"{key} = {value:g}" for key, value in now.settings.items()]
     if now.paused_utc is not None:
-        parts.append(f"submissions paused since {iso_utc(now.paused_utc)}")
+        parts.append(f"submissions paused since {local_words(now.paused_utc)}")
     return f"by earlier control: {', '.join(parts)}"

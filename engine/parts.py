@@ -16,11 +16,10 @@ from engine.provider.http import HttpProvider
 from engine.scheduling.durations import Durations
 from engine.scheduling.halt import Canary, HaltRules
 from engine.scheduling.landing import Rules
-from engine.scheduling.lane import Lane, spacing_s
+from engine.scheduling.lane import Lane, Lanes, spacing_s
 from engine.scheduling.life import Life
 from engine.scheduling.pace import Pace
 from engine.scheduling.polling import FixedPolling, LearnedPolling
-from engine.scheduling.scheduler import Lanes
 from engine.scheduling.spend import Spend
 
 if TYPE_CHECKING:

@@ -172,6 +172,11 @@ class Run:
         return self._scheduler.harvest_s
 
     @property
+    def submit_pace_per_minute(self) -> float:
+        """How many submissions a minute the limits, and the provider, allow now."""
+        return self._scheduler.submit_pace_per_minute
+
+    @property
     def shortfall(self) -> str:
         """Why the batch will not be home by the time it was asked for; empty if it will."""
         return self._scheduler.shortfall
@@ -205,7 +210,7 @@ class Run:
         self._parts = Parts(self._config, self._connection, clock=self._clock, rng=self._rng)
         await self._check_provider()
         await self._recall()
-        self._chronicle = Chronicle(self._ledger, self.tally, self._clock)
+        self._chronicle = Chronicle(self._ledger, self.tally, self._clock, waits_for=lambda: self.waits_for)
         await self._chronicle.open()
         recovered = await self._ledger.recover()
         if self._request.reopen is not None:
@@ -283,6 +288,7 @@ class Run:
         model = self._connection.default_model
         await self._ledger.note(
             created_utc=facts.get("created_utc") or self._clock.utc(),
+            opened_utc=self._clock.utc(),
             engine=__version__,
             config=orjson.dumps(self._request.config.to_mapping()).decode(),
             input_name=self.input_name,
@@ -405,7 +411,7 @@ class Run:
 
     async def _close_books(self) -> None:
         await self._learning.save()
-        await self._chronicle.save()
+        await self._chronicle.close()
         await self._ledger.note(ended_utc=self._clock.utc())
         self.result = await self.survey()
         self.exit_code: ExitCode = exit_code_of(self.result, self.stop)

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(engine.__file__).parent
-WORDS = ("engine.errors", "engine.clock", "engine.backoff", "engine.toml_tables", "engine.settings", "engine.config")
+WORDS = (
+    "engine.errors",
+    "engine.clock",
+    "engine.backoff",
+    "engine.estimate",
+    "engine.toml_tables",
+    "engine.settings",
+    "engine.config",
+)
 DISK = "engine.ledger"
 NETWORK = ("engine.provider", "engine.media")
 

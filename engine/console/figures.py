@@ -8,15 +8,26 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from engine.estimate import eta
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from engine.estimate import Eta
     from engine.scheduling.tally import Tally
 
 WINDOW_S = 600.0
-FINISHED_FOR_ESTIMATE_MIN = 3
+
+
+class _Sample(NamedTuple):
+    """The tally at one moment."""
+
+    at: float
+    finished: int
+    submits: int
+    spent_usd: float
 
 
 class Figures:
@@ -30,13 +41,16 @@ class Figures:
         self.tally = tally
         self._now = now
         self._began_at = now()
-        self._samples: deque[tuple[float, int]] = deque([(self._began_at, tally.succeeded + tally.failed)])
+        self._samples: deque[_Sample] = deque([self._sample()])
+
+    def _sample(self) -> _Sample:
+        tally = self.tally
+        return _Sample(self._now(), tally.succeeded + tally.failed, tally.submits, tally.spent_usd)
 
     def note(self) -> None:
         """Take a sample of the tally."""
-        now = self._now()
-        self._samples.append((now, self.tally.succeeded + self.tally.failed))
-        while now - self._samples[0][0] > WINDOW_S:
+        self._samples.append(self._sample())
+        while self._samples[-1].at - self._samples[0].at > WINDOW_S:
             self._samples.popleft()
 
     @property
@@ -47,14 +61,34 @@ class Figures:
     @property
     def finished_per_minute(self) -> float:
         """Jobs that came to rest a minute, over the last ten minutes of this process."""
-        (first_at, first), (last_at, last) = self._samples[0], self._samples[-1]
-        return 60 * (last - first) / (last_at - first_at) if last_at > first_at else 0.0
+        return self._per_minute(self._samples[-1].finished - self._samples[0].finished)
 
     @property
-    def eta_s(self) -> float | None:
-        """Seconds until the last job is expected at rest; None while there is too little to go by."""
-        finished = self._samples[-1][1] - self._samples[0][1]
-        if finished < FINISHED_FOR_ESTIMATE_MIN:
+    def submits_per_minute(self) -> float:
+        """Submissions a minute, over the same time."""
+        return self._per_minute(self._samples[-1].submits - self._samples[0].submits)
+
+    @property
+    def spent_usd_per_minute(self) -> float:
+        """US dollars charged a minute, over the same time."""
+        return self._per_minute(self._samples[-1].spent_usd - self._samples[0].spent_usd)
+
+    @property
+    def projected_usd(self) -> float | None:
+        """What the whole batch will have cost if jobs go on costing what they did; None before the first has."""
+        tally = self.tally
+        if tally.pending and not tally.succeeded:
             return None
+        mean_usd = tally.spent_usd / max(1, tally.succeeded)
+        return tally.spent_usd + tally.reserved_usd + tally.pending * mean_usd
+
+    @property
+    def eta(self) -> Eta | None:
+        """Until when the last job is expected at rest; None while there is too little to go by."""
+        first, last = self._samples[0], self._samples[-1]
         left = self.tally.pending + self.tally.in_flight
-        return 60 * left / self.finished_per_minute
+        return eta(left=left, finished=last.finished - first.finished, window_s=last.at - first.at)
+
+    def _per_minute(self, amount: float) -> float:
+        window_s = self._samples[-1].at - self._samples[0].at
+        return 60 * amount / window_s if window_s > 0 else 0.0

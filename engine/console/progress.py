@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from engine.console.figures import Figures
 from engine.console.messages import harmless, say
-from engine.console.words import duration_words
+from engine.console.words import duration_words, eta_words
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -30,6 +30,8 @@ LINE_INTERVAL_S = 30.0
 FAILURES_SHOWN_MAX = 3
 NARROW_COLUMNS = 80
 LABEL_LENGTH_MAX = 20
+LABEL_ROOM = 14
+STYLES = {"failed": "red", "too late": "yellow", "set aside": "yellow", "waits for": "cyan"}
 DUMB_TERMINALS = frozenset({"dumb", "unknown"})
 
 
@@ -92,7 +94,7 @@ class Progress:
         table.add_column(style="dim", no_wrap=True)
         table.add_column(overflow="fold")
         for label, text in panel_rows(self._figures, self._run, width=width):
-            table.add_row(label, Text(text))
+            table.add_row(label, Text(text, style=STYLES.get(label, "")))
         return table
 
 
@@ -102,33 +104,30 @@ def can_redraw(stream: TextIO | None) -> bool:
 
 
 def panel_rows(figures: Figures, run: Run, *, width: int) -> list[tuple[str, str]]:
-    """Return the panel's rows as (label, text), without control characters."""
-    tally = figures.tally
+    """Return the panel's rows as (label, text), without control characters; no row is wider than ``width``."""
+    tally, narrow = figures.tally, width < NARROW_COLUMNS
+    room = max(20, width - LABEL_ROOM)
     rows = [
         (
             _shortened(harmless(run.directory.root.name), LABEL_LENGTH_MAX),
-            _bar(figures, run, width=max(8, min(40, width - 52))),
+            _bar(figures, width=max(8, min(40, width - 52))),
         ),
+        ("eta", _eta(figures, run)),
         ("at rest", f"{tally.succeeded} succeeded · {tally.failed} failed · {tally.invalid} invalid"),
-        ("in flight", _in_flight(tally, narrow=width < NARROW_COLUMNS)),
+        ("in flight", _in_flight(tally, narrow=narrow)),
         ("waiting", f"{tally.pending}" + ("" if tally.input_complete else " so far, the input is still being read")),
-        ("money", f"${tally.spent_usd:,.2f} spent · ${tally.reserved_usd:,.2f} reserved"),
-        (
-            "pace",
-            f"{figures.finished_per_minute:.1f} finished/min · {tally.polls} polls · {tally.throttles} times throttled"
-            if width >= NARROW_COLUMNS
-            else f"{figures.finished_per_minute:.1f} finished/min",
-        ),
+        ("money", _money(figures, narrow=narrow)),
+        ("pace", _pace(figures, run, narrow=narrow)),
+        ("polling", _polling(tally, narrow=narrow)),
     ]
     if tally.unknown or tally.held:
         rows.append(("set aside", f"{tally.unknown} unknown · {tally.held} held"))
-    rows += [
-        ("failed", _shortened(harmless(f"{id_}: {kind}: {message}"), max(20, width - 14)))
-        for id_, kind, message in list(tally.recent_failures)[-FAILURES_SHOWN_MAX:]
-    ]
+    rows += [("failed", _shortened(harmless(words), room)) for words in _failures(tally)]
+    if run.shortfall:
+        rows.append(("too late", harmless(run.shortfall)))
     if run.waits_for:
         rows.append(("waits for", harmless(run.waits_for)))
-    return rows
+    return [(label, text) for label, text in rows if text]
 
 
 def plain_line(figures: Figures, run: Run) -> str:
@@ -141,18 +140,19 @@ def plain_line(figures: Figures, run: Run) -> str:
         f"{tally.pending} waiting",
         f"${tally.spent_usd:,.2f}",
         f"{figures.finished_per_minute:.1f}/min",
-        _eta(figures, run),
+        _eta(figures, run) if run.stop else f"eta {_eta(figures, run)}",
         harmless(run.waits_for),
     ]
     return ", ".join(part for part in parts if part)
 
 
 def _in_flight(tally: Tally, *, narrow: bool) -> str:
+    queued = f", {tally.queued} of them queued" if tally.queued else ""
     places = [
         f"{jobs} {place}"
         for jobs, place in (
             (tally.submitting, "submitting"),
-            (tally.generating, "generating"),
+            (tally.generating, f"generating{queued}"),
             (tally.fetching, "fetching"),
             (tally.downloading, "downloading"),
         )
@@ -161,22 +161,53 @@ def _in_flight(tally: Tally, *, narrow: bool) -> str:
     return f"{tally.in_flight}" + (f" ({' · '.join(places)})" if places else "")
 
 
+def _money(figures: Figures, *, narrow: bool) -> str:
+    tally, projected_usd = figures.tally, figures.projected_usd
+    parts = [
+        f"${tally.spent_usd:,.2f} spent",
+        "" if narrow else f"${tally.reserved_usd:,.2f} reserved",
+        "" if projected_usd is None else f"${projected_usd:,.2f} projected",
+        "" if narrow else f"${figures.spent_usd_per_minute:,.2f}/min",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _pace(figures: Figures, run: Run, *, narrow: bool) -> str:
+    submits = f"{figures.submits_per_minute:.1f} submitted/min of {run.submit_pace_per_minute:.1f}"
+    return f"{figures.finished_per_minute:.1f} finished/min" + ("" if narrow else f" · {submits} allowed")
+
+
+def _polling(tally: Tally, *, narrow: bool) -> str:
+    finished = tally.lag_jobs
+    a_job = f"{tally.polls / finished:.1f} polls a job" if finished else f"{tally.polls} polls"
+    lag = f" · {tally.lag_sum_s / finished:.1f} s lag" if finished else ""
+    throttled = "" if narrow and not tally.throttles else f" · {tally.throttles} times throttled"
+    return f"{a_job}{lag}{throttled}"
+
+
+def _failures(tally: Tally) -> list[str]:
+    """Return the last failures, one a cause, each with how often it came."""
+    last = {kind: (id_, message) for id_, kind, message in tally.recent_failures}
+    shown = list(last.items())[-FAILURES_SHOWN_MAX:]
+    return [f"{tally.causes[kind] or 1} x {kind}, last {id_}: {message}" for kind, (id_, message) in shown]
+
+
 def _shortened(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _bar(figures: Figures, run: Run, *, width: int) -> str:
+def _bar(figures: Figures, *, width: int) -> str:
     tally = figures.tally
     share = tally.decided / tally.lines if tally.lines else 0.0
     filled = int(share * width)
     return (
         f"{'█' * filled}{'░' * (width - filled)} {tally.decided}/{tally.lines}"
-        f"{'' if tally.input_complete else '+'} · {duration_words(figures.elapsed_s)} · {_eta(figures, run)}"
+        f"{'' if tally.input_complete else '+'} · {duration_words(figures.elapsed_s)}"
     )
 
 
 def _eta(figures: Figures, run: Run) -> str:
     if run.stop is not None:
         return "stopping"  # what waits will not be submitted, so the pace so far foretells nothing
-    eta_s = figures.eta_s
-    return "eta unknown yet" if eta_s is None else f"eta {duration_words(eta_s)}"
+    foretold = figures.eta
+    return "unknown yet" if foretold is None else eta_words(foretold)

@@ -8,47 +8,109 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.console.messages import harmless
+from engine.console.words import counted, eta_words
+from engine.errors import UsageError, nearest
+from engine.estimate import Eta
 
 if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from engine.ledger.control_journal import Standing
     from engine.ledger.survey import Survey
+    from engine.ledger.vitals import Vitals
 
 STATUS_VERSION = 1
 WATCH_INTERVAL_S = 2.0
+PLACES = ("succeeded", "failed", "invalid", "unknown", "held", "in_flight", "remaining")
 
 
 @click.command(short_help="How a run stands.")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout; with --jobs, one a job.")
 @click.option("--watch", is_flag=True, help="Again every two seconds, until Ctrl-C.")
-def status(run_dir: Path, *, as_json: bool, watch: bool) -> None:
-    """Show counts, money and what is left of the run in RUN_DIR; works beside a running process."""
+@click.option("--jobs", "place", metavar="PLACE", help=f"List the jobs that are {', '.join(PLACES)}.")
+@click.option("--job", "job_id", metavar="ID", help="Everything that happened to one job.")
+def status(run_dir: Path, *, as_json: bool, watch: bool, place: str | None, job_id: str | None) -> None:
+    """Show counts, money, speed and what is left of the run in RUN_DIR; works beside a running process.
+
+    \b
+    engine status jobs.run --watch
+    engine status jobs.run --jobs failed
+    engine status jobs.run --job clip-001
+    """
+    if place is not None and place not in PLACES:
+        raise UsageError(f"no job is ever {place!r}{nearest(place, PLACES)}", hint=f"--jobs takes {', '.join(PLACES)}")
+
+    def text() -> str:
+        if place is not None:
+            return _read(run_dir, lambda db: _jobs_text(db, place, as_json=as_json))
+        if job_id is not None:
+            return _read(run_dir, lambda db: _job_text(db, job_id, as_json=as_json))
+        return _status_text(run_dir, as_json=as_json)
+
+    if watch:
+        _watch(text)
+    else:
+        click.echo(text())
+
+
+def _watch(text: Callable[[], str]) -> None:
+    """Show it again and again: in place on a terminal, block after block elsewhere."""
+    import sys  # noqa: PLC0415
     import threading  # noqa: PLC0415
 
+    from engine.console.progress import can_redraw  # noqa: PLC0415
+
     pause = threading.Event()
-    while True:
-        _show(run_dir, as_json=as_json)
-        if not watch:
-            return
-        pause.wait(WATCH_INTERVAL_S)
+    if not can_redraw(sys.stdout):
+        while True:
+            click.echo(text())
+            pause.wait(WATCH_INTERVAL_S)
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    with Live(Text(text()), auto_refresh=False, screen=False) as live:
+        while True:
+            live.update(Text(text()), refresh=True)
+            pause.wait(WATCH_INTERVAL_S)
 
 
-def _show(run_dir: Path, *, as_json: bool) -> None:
-    from engine.ledger.run_dir import RunDir, lock_holder  # noqa: PLC0415
+def _read(run_dir: Path, query: Callable[[sqlite3.Connection], str]) -> str:
+    from engine.ledger.run_dir import RunDir  # noqa: PLC0415
     from engine.ledger.schema import open_for_reading  # noqa: PLC0415
-    from engine.ledger.survey import survey  # noqa: PLC0415
 
     directory = RunDir(run_dir)
     directory.must_exist()
     db = open_for_reading(directory.ledger)
     try:
-        found = survey(db)
+        return query(db)
     finally:
         db.close()
+
+
+def _status_text(run_dir: Path, *, as_json: bool) -> str:
+    from engine.clock import SystemClock  # noqa: PLC0415
+    from engine.ledger.control_journal import ControlJournal, standing  # noqa: PLC0415
+    from engine.ledger.run_dir import RunDir, lock_holder  # noqa: PLC0415
+    from engine.ledger.survey import survey  # noqa: PLC0415
+    from engine.ledger.vitals import vitals  # noqa: PLC0415
+
+    directory = RunDir(run_dir)
     holder = lock_holder(directory)
-    click.echo(_json(found, holder) if as_json else "\n".join(_lines(found, holder, run_dir)))
+    asked = standing(ControlJournal(directory.control).read(0)[0])
+
+    def text(db: sqlite3.Connection) -> str:
+        found = survey(db)
+        measured = vitals(db, found, now_utc=SystemClock().utc())
+        if as_json:
+            return _json(found, measured, asked, holder)
+        return "\n".join(_lines(found, measured, asked, holder, run_dir))
+
+    return _read(run_dir, text)
 
 
-def _json(found: Survey, holder: str | None) -> str:
+def _json(found: Survey, measured: Vitals, asked: Standing, holder: str | None) -> str:
     import msgspec  # noqa: PLC0415
     import orjson  # noqa: PLC0415
 
@@ -57,10 +119,18 @@ def _json(found: Survey, holder: str | None) -> str:
     record = msgspec.to_builtins(found)
     for name in ("begun_utc", "ended_utc", "oldest_in_flight_utc"):
         record[name] = None if record[name] is None else iso_utc(record[name])
-    return orjson.dumps({"version": STATUS_VERSION, "running": holder, **record}).decode()
+    now = msgspec.to_builtins(measured) if holder else None
+    control = {
+        "paused_utc": None if asked.paused_utc is None else iso_utc(asked.paused_utc),
+        "settings": asked.settings,
+    }
+    whole = {"version": STATUS_VERSION, "running": holder, **record, "control": control, "vitals": now}
+    return orjson.dumps(whole).decode()
 
 
-def _lines(found: Survey, holder: str | None, run_dir: Path) -> list[str]:
+def _lines(found: Survey, measured: Vitals, asked: Standing, holder: str | None, run_dir: Path) -> list[str]:
+    from engine.controls import standing_words  # noqa: PLC0415
+
     risk = "" if found.at_risk_usd is None else f" (${found.at_risk_usd:,.2f} at risk)"
     read = "" if found.input_complete else " so far; the input is not read to its end"
     lines = [
@@ -71,12 +141,73 @@ def _lines(found: Survey, holder: str | None, run_dir: Path) -> list[str]:
     ]
     if found.unknown or found.held:
         lines.append(f"set aside  {found.unknown} unknown{risk}, {found.held} held")
-    spent = f"${found.spent_usd:,.2f} spent on {found.submissions} submissions"
-    lines.append(f"money      {spent}, ${found.reserved_usd:,.2f} reserved")
+    spent = f"${found.spent_usd:,.2f} spent on {counted(found.submissions, 'submission')}"
+    projected = "" if measured.projected_usd is None else f", ${measured.projected_usd:,.2f} projected"
+    lines.append(f"money      {spent}, ${found.reserved_usd:,.2f} reserved{projected}")
     lines.append(f"media      {found.media_bytes / 1e6:,.1f} MB")
+    if holder:
+        lines += _vital_lines(measured)
+    elif measured.polls_per_job is not None:
+        lines.append(f"polling    {_polling_words(measured)}")
+    if asked.paused_utc is not None or asked.settings:
+        lines.append(f"control    {standing_words(asked)}")
     for cause in found.causes:
         example = f"line {cause.example_line}" + (f", {cause.example_id!r}" if cause.example_id else "")
         lines.append(
             f"{cause.status:<10} {cause.jobs} x {cause.kind}: {harmless(f'{example}: {cause.example_message}')}"
         )
     return lines
+
+
+def _vital_lines(measured: Vitals) -> list[str]:
+    pace = "" if measured.submit_pace_per_minute is None else f" of {measured.submit_pace_per_minute:.1f} allowed"
+    submits = f"{measured.submits_per_minute:.1f} submitted/min{pace}"
+    money = f"${measured.spent_usd_per_minute:,.2f}/min"
+    lines = [f"speed      {measured.finished_per_minute:.1f} finished/min, {submits}, {money}"]
+    if measured.eta_s is not None and measured.eta_spread_s is not None:
+        lines.append(f"eta        {eta_words(Eta(measured.eta_s, measured.eta_spread_s))}")
+    if measured.polls_per_job is not None:
+        lines.append(f"polling    {_polling_words(measured)}")
+    if measured.waits_for:
+        lines.append(f"waits for  {harmless(measured.waits_for)}")
+    return lines
+
+
+def _polling_words(measured: Vitals) -> str:
+    lag = "" if measured.lag_mean_s is None else f", {measured.lag_mean_s:.1f} s lag (95 %: {measured.lag_p95_s:.1f} s)"
+    return f"{measured.polls_per_job:.1f} polls a job{lag}"
+
+
+def _jobs_text(db: sqlite3.Connection, place: str, *, as_json: bool) -> str:
+    import msgspec  # noqa: PLC0415
+    import orjson  # noqa: PLC0415
+
+    from engine.ledger.job_history import jobs_in  # noqa: PLC0415
+
+    entries = list(jobs_in(db, place))
+    if as_json:
+        return "\n".join(orjson.dumps(msgspec.to_builtins(entry)).decode() for entry in entries)
+    if not entries:
+        return f"no job is {place}"
+    lines = []
+    for entry in entries:
+        why = "" if entry.error is None else f"{entry.error['kind']}: {entry.error['message']}"
+        parts = (f"line {entry.line}", repr(entry.id) if entry.id else "", entry.state, why or entry.path or "")
+        lines.append(harmless("  ".join(part for part in parts if part)))
+    return "\n".join(lines)
+
+
+def _job_text(db: sqlite3.Connection, job_id: str, *, as_json: bool) -> str:
+    import msgspec  # noqa: PLC0415
+    import orjson  # noqa: PLC0415
+
+    from engine.ledger.job_history import history_of  # noqa: PLC0415
+
+    events = history_of(db, job_id)
+    if events is None:
+        raise UsageError(f"this run has no job {job_id!r}", hint="engine status RUN_DIR --jobs failed lists jobs by id")
+    if as_json:
+        return orjson.dumps([msgspec.to_builtins(event) for event in events]).decode()
+    return "\n".join(
+        harmless(f"{event.utc or '':<24}  {event.attempt or '':<2} {event.what:<10} {event.detail}") for event in events
+    )

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.estimate import Eta
+
 
 def duration_words(duration_s: float) -> str:
     """Write a duration for people: ``8 s``, ``12 min``, ``7 h 05 min``."""
@@ -12,6 +17,12 @@ def duration_words(duration_s: float) -> str:
     if minutes < 100:  # noqa: PLR2004 (up to here minutes say more)
         return f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def eta_words(eta: Eta) -> str:
+    """Write an estimate: ``3 h 10 min, give or take 20 min``."""
+    spread = f", give or take {duration_words(eta.spread_s)}" if eta.spread_s >= 1 else ""
+    return f"{duration_words(eta.likely_s)}{spread}"
 
 
 def counted(count: int, noun: str) -> str:

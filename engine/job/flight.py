@@ -31,6 +31,7 @@ class Flight:
         last_working_at: when it was last seen still working; bounds the lag of its completion.
         refused_at: since when its result is refused although it is completed; 0 while it is not.
         polls: how often it was asked about.
+        queued: whether it waited in the provider's queue when it was last asked about.
         poll_at: when its next poll is to be offered, by the monotonic clock; 0 if none is planned.
         failures: how often in a row the present step brought no answer; drives the back-off.
         media: where its files are, once it is READY: ``{"urls", "bytes_expected", "content_type"}``.
@@ -55,6 +56,7 @@ class Flight:
     last_working_at: float = -math.inf
     refused_at: float = 0.0
     polls: int = 0
+    queued: bool = False
     poll_at: float = 0.0
     failures: int = 0
     media: dict[str, Any] | None = None

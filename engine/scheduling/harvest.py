@@ -211,28 +211,37 @@ class Harvest:
 
     def _after_poll(self, flight: Flight, permit: Permit, step: PollStep) -> None:
         match step:
-            case StillWorking():
+            case StillWorking(queued):
                 self._answered(flight, permit)
+                self._note_queued(flight, queued=queued)
                 self._plan_poll(flight)
             case Finished():
                 self._lane.accepted(permit)
-                self._tally.generating -= 1
+                self._generated(flight)
                 self._tally.fetching += 1
                 self._offer_fetch(flight)
             case Fetched(cost_usd, lag_s):
                 self._answered(flight, permit)
-                self._tally.generating -= 1
+                self._generated(flight)
                 self._recorded(flight, cost_usd, lag_s)
             case AtRest():
                 self._answered(flight, permit)
-                self._tally.generating -= 1
+                self._generated(flight)
                 self._landing.rest(flight, step)
             case SetAside():
                 self._ask_first.discard(flight.job)
-                self._tally.generating -= 1
+                self._generated(flight)
                 self._landing.set_aside(flight)
             case _:
                 self._ask_again(flight, permit, step, partial(self._offer_poll, flight, self._clock.now()))
+
+    def _note_queued(self, flight: Flight, *, queued: bool) -> None:
+        self._tally.queued += queued - flight.queued
+        flight.queued = queued
+
+    def _generated(self, flight: Flight) -> None:
+        self._note_queued(flight, queued=False)
+        self._tally.generating -= 1
 
     # --- fetching ---------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -95,6 +96,7 @@ class Lane:
         self._room = asyncio.Event()
         self._room.set()
         self._open_at = 0.0
+        self._turn_at = 0.0
         self._pressed = False
         self._closed: frozenset[Urgency] = frozenset()
         self._limiter = AsyncLimiter(1, spacing_s(pace.per_minute))
@@ -112,6 +114,11 @@ class Lane:
     def open_in_s(self) -> float:
         """How long the server asked us to wait yet; 0 when the lane is open."""
         return max(0.0, self._open_at - self._clock.now())
+
+    @property
+    def turn_in_s(self) -> float:
+        """How long until the next request may go out, at the present pace."""
+        return max(self.open_in_s, self._turn_at + spacing_s(self.per_minute) - self._clock.now(), 0.0)
 
     @property
     def outage(self) -> str:
@@ -220,6 +227,7 @@ class Lane:
     def _start_best(self, tasks: asyncio.TaskGroup) -> None:
         offer = self._pop()
         if offer is not None:
+            self._turn_at = self._clock.now()
             self._under_way += 1
             self._look_for_room()
             tasks.create_task(self._carry_out(offer.start, self._permit()), name=f"{self.name}-request")
@@ -264,6 +272,14 @@ class Lane:
         return self.per_minute < per_minute or (
             grown and (self.per_minute > CRUMB * per_minute or self.per_minute == self.pace.per_minute_max)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """The lanes of submissions and of reading requests; one and the same if the plan counts all alike."""
+
+    submits: Lane
+    reads: Lane
 
 
 def _is_current(entry: Entry) -> bool:

@@ -90,6 +90,10 @@ class Fetcher(Protocol):
         ...
 
 
+QUEUE_WORDS = frozenset({"QUEUED", "IN_QUEUE", "PENDING", "STARTING"})
+"""What providers call a request that has not begun; shown to people, and nothing is decided by it."""
+
+
 class Life:
     """Makes the steps of any job's life.
 
@@ -200,10 +204,10 @@ class Life:
         verdict = await self._provider.poll(flight.request_id)
         flight.polls += 1
         match verdict:
-            case Working():
+            case Working(status):
                 flight.failures = 0
                 flight.last_working_at = self._clock.now()
-                return await self._unless_overdue(flight, StillWorking())
+                return await self._unless_overdue(flight, StillWorking(queued=status.upper() in QUEUE_WORDS))
             case Completed(metrics):
                 flight.failures = 0
                 return self._finish(flight, metrics)

@@ -8,7 +8,6 @@ alike), and landing counts the outcomes. Knows nothing of HTTP, files or SQL.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.errors import EngineError, first_of
@@ -23,6 +22,7 @@ from engine.scheduling.in_flight import InFlight
 from engine.scheduling.landing import Landing
 from engine.scheduling.lane import Urgency
 from engine.scheduling.launcher import Launcher
+from engine.scheduling.outlook import Outlook
 from engine.scheduling.poll_price import PollPrice
 from engine.scheduling.reconciler import Findings, Reconciler
 from engine.scheduling.setbacks import Setbacks
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from engine.provider.protocol import Unavailable
     from engine.scheduling.deadline import Deadline, Target
     from engine.scheduling.landing import Rules
-    from engine.scheduling.lane import Lane
+    from engine.scheduling.lane import Lanes
     from engine.scheduling.life import Life
     from engine.scheduling.polling import PollingPolicy
     from engine.scheduling.stop import Stop
@@ -56,14 +56,6 @@ LAST_REPLIES_S = 1.0
 
 class _StopNow(Exception):  # noqa: N818 (a signal to our own task group, not an error)
     """Ends every request under way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lanes:
-    """The lanes of submissions and of reading requests; one and the same if the plan counts all alike."""
-
-    submits: Lane
-    reads: Lane
 
 
 class Scheduler:
@@ -162,6 +154,7 @@ class Scheduler:
         )
         self._launcher = self._build_launcher(life)
         self._feeder = self._build_feeder(rules)
+        self._outlook = Outlook(lanes, self._feeder, self._in_flight, self._reconciler, tally=tally, clock=clock)
         self._timekeeper = Timekeeper(
             deadline,
             target,
@@ -307,18 +300,13 @@ class Scheduler:
 
     @property
     def waits_for(self) -> str:
-        """One sentence on what the run waits for; empty while everything moves."""
-        if self.stop is not None:
-            return f"{self.stop.message}; {len(self._in_flight)} jobs in flight are harvested"
-        for lane in (self._lanes.submits, self._lanes.reads):
-            if lane.open_in_s > 0:
-                why = lane.outage or "the provider asks us to wait"
-                return f"{why}; next {lane.name} request in {lane.open_in_s:.0f} s"
-        if self._feeder.reason:
-            return f"submits pause: {self._feeder.reason}"
-        if not self._in_flight and len(self._reconciler):
-            return f"{len(self._reconciler)} unknown outcomes are looked up in the provider's history"
-        return ""
+        """One sentence on what the run waits for; empty while nothing is in flight and nothing holds it up."""
+        return self._outlook.sentence(self.stop)
+
+    @property
+    def submit_pace_per_minute(self) -> float:
+        """How many submissions a minute may go out now."""
+        return self._lanes.submits.per_minute
 
     @property
     def shortfall(self) -> str:

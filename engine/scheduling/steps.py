@@ -23,7 +23,9 @@ class SubmitAgain:
 
 @dataclass(frozen=True, slots=True)
 class StillWorking:
-    """Not finished; ask again when the schedule says."""
+    """Not finished; ask again when the schedule says. ``queued`` says that it has not even begun."""
+
+    queued: bool = False
 
 
 @dataclass(frozen=True, slots=True)

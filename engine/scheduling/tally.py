@@ -24,6 +24,7 @@ class Tally:
         input_complete: whether the whole input has been read.
         pending: jobs that wait to be submitted.
         submitting, generating, fetching, downloading: the jobs in flight, by where they are.
+        queued: those of the generating that waited in the provider's queue when they were last asked about.
         succeeded, failed, invalid: jobs whose outcome is decided.
         written: result lines in the output.
         unknown, held: jobs set aside.
@@ -43,6 +44,7 @@ class Tally:
     pending: int = 0
     submitting: int = 0
     generating: int = 0
+    queued: int = 0
     fetching: int = 0
     downloading: int = 0
     succeeded: int = 0

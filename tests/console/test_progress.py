@@ -12,6 +12,7 @@ import pytest
 from engine.console.figures import Figures
 from engine.console.progress import can_redraw, panel_rows, plain_line
 from engine.errors import ExitCode
+from engine.job.records import JobError
 from engine.scheduling.stop import Stop
 from engine.scheduling.tally import Tally
 
@@ -28,7 +29,10 @@ class _Terminal(io.StringIO):
 
 def _run(*, waits_for: str = "", stop: Stop | None = None, name: str = "night.run") -> Run:
     directory = SimpleNamespace(root=Path(name))
-    return cast("Run", SimpleNamespace(directory=directory, waits_for=waits_for, stop=stop))
+    says = SimpleNamespace(
+        directory=directory, waits_for=waits_for, stop=stop, shortfall="", submit_pace_per_minute=50.0
+    )
+    return cast("Run", says)
 
 
 def _figures(tally: Tally) -> Figures:
@@ -70,6 +74,22 @@ def test_a_shortened_failure_ends_in_an_ellipsis() -> None:
 def test_set_aside_jobs_have_a_row_only_when_there_are_some() -> None:
     assert "set aside" not in _rows(Tally())
     assert _rows(Tally(unknown=2, held=1))["set aside"] == "2 unknown · 1 held"
+
+
+def test_failures_are_grouped_by_cause_with_the_last_of_each() -> None:
+    tally = Tally()
+    for number in range(3):
+        tally.note_failure(f"clip-{number}", JobError(kind="rejected", message="no face"), copies=0)
+    tally.note_failure("clip-9", JobError(kind="expired", message="gone"), copies=0)
+    failed = [text for label, text in panel_rows(_figures(tally), _run(), width=WIDE) if label == "failed"]
+    assert failed == ["3 x rejected, last clip-2: no face", "1 x expired, last clip-9: gone"]
+
+
+def test_money_and_polling_are_projected_and_averaged() -> None:
+    tally = Tally(succeeded=2, pending=8, spent_usd=9.0, reserved_usd=1.0, polls=11, lag_jobs=2, lag_sum_s=8.0)
+    rows = _rows(tally)
+    assert "$46.00 projected" in rows["money"]
+    assert rows["polling"].startswith("5.5 polls a job · 4.0 s lag")
 
 
 def test_what_the_run_waits_for_is_a_row() -> None:

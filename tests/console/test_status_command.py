@@ -64,3 +64,62 @@ def test_watching_ends_quietly_with_ctrl_c(provider: Provider, jobs: Path, tmp_p
         process.send_signal(signal.SIGINT)
         done = ended(process)
     assert (done.code, done.err.strip()) == (130, "")
+
+
+def test_a_run_at_work_shows_its_speed_and_what_it_waits_for(slow_provider: Provider, tmp_path: Path) -> None:
+    jobs = some_jobs(tmp_path, 12)
+    with started("run", jobs, *slow_provider.options("limits.max_in_flight=3"), cwd=tmp_path) as process:
+        wait_in_thread_until(
+            lambda: (
+                (tmp_path / "jobs.run" / "results.jsonl").is_file()
+                and "at the provider" in (_vitals(tmp_path).get("waits_for") or "")
+                and bool(_vitals(tmp_path).get("eta_s"))
+            ),
+            description="there is an estimate, and a word on what it waits for",
+        )
+        shown, vitals = engine("status", "jobs.run", cwd=tmp_path).out, _vitals(tmp_path)
+        process.send_signal(signal.SIGINT)
+        ended(process)
+    assert vitals["finished_per_minute"] > 0
+    assert vitals["eta_spread_s"] > 0
+    assert vitals["polls_per_job"] >= 1
+    assert "eta        " in shown
+    assert _status(tmp_path)["vitals"] is None
+
+
+def _vitals(directory: Path) -> dict[str, Any]:
+    return dict(_status(directory)["vitals"] or {})
+
+
+def test_jobs_are_listed_by_where_they_are(provider: Provider, tmp_path: Path) -> None:
+    jobs = some_jobs(tmp_path, 2)
+    with jobs.open("a") as lines:
+        lines.write("not a job\n")
+    engine("run", jobs, *provider.options(), cwd=tmp_path)
+    assert engine("status", "jobs.run", "--jobs", "failed", cwd=tmp_path).out == "no job is failed\n"
+    assert "line 3  done  bad_line" in engine("status", "jobs.run", "--jobs", "invalid", cwd=tmp_path).out
+    listed = engine("status", "jobs.run", "--jobs", "succeeded", "--json", cwd=tmp_path).out.splitlines()
+    assert [json.loads(line)["id"] for line in listed] == ["clip-00000", "clip-00001"]
+    assert all(json.loads(line)["path"].startswith("media/") for line in listed)
+
+
+def test_the_whole_history_of_a_job_is_told_with_times(provider: Provider, jobs: Path, tmp_path: Path) -> None:
+    engine("run", jobs, *provider.options(), cwd=tmp_path)
+    events = json.loads(engine("status", "jobs.run", "--job", "clip-00001", "--json", cwd=tmp_path).out)
+    assert [event["what"] for event in events] == [
+        "read", "intended", "accepted", "completed", "stored", "file", "done",
+    ]  # fmt: skip
+    times = [event["utc"] for event in events if event["utc"]]
+    assert times == sorted(times)
+    shown = engine("status", "jobs.run", "--job", "clip-00001", cwd=tmp_path).out
+    assert "$4.47 charged" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("--jobs", "faild"), "did you mean 'failed'?"), (("--job", "clip-9"), "this run has no job 'clip-9'")],
+)
+def test_a_mistake_is_named(provider: Provider, jobs: Path, tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    engine("run", jobs, *provider.options(), cwd=tmp_path)
+    done = engine("status", "jobs.run", *words, cwd=tmp_path)
+    assert (done.code, said in done.err) == (2, True)

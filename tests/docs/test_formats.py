@@ -29,10 +29,13 @@ from engine.job.job_line import _BESIDE_BODY, _BESIDE_PARAMS
 from engine.job.records import JobError, ResultLine, StoredFile, Timings
 from engine.job.states import State
 from engine.ledger import schema
+from engine.ledger.control_journal import Standing
 from engine.ledger.intake import SpoolMark
+from engine.ledger.job_history import Event, JobEntry
 from engine.ledger.ledger import OutputMark
 from engine.ledger.run_dir import RunDir
 from engine.ledger.survey import Cause, Survey, survey
+from engine.ledger.vitals import vitals
 from engine.media.failures import FailureKind
 from engine.planning import InvalidLine, ModelPlan, Plan
 from engine.provider.description import ProviderDescription, _ModelTable, _ParameterTable
@@ -267,9 +270,15 @@ def test_the_keys_of_the_survey_are_described() -> None:
 
 
 def test_the_keys_of_the_status_are_described(ledger: sqlite3.Connection) -> None:
-    record: dict[str, Any] = json.loads(_json(survey(ledger), None))
+    found = survey(ledger)
+    measured = vitals(ledger, found, now_utc=0.0)
+    record: dict[str, Any] = json.loads(_json(found, measured, Standing(), "process 1"))
     own = set(record) - set(Survey.__struct_fields__)
     agree(names("The status", "status key"), own)
+    agree(names("The status", "vitals key"), set(record["vitals"]))
+    agree(names("The status", "control key"), set(record["control"]))
+    agree(names("The status", "job key"), JobEntry.__struct_fields__)
+    agree(names("The status", "event key"), Event.__struct_fields__)
 
 
 def test_the_keys_of_the_plan_are_described() -> None:

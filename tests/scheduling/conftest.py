@@ -13,11 +13,11 @@ from engine.config import RunConfig
 from engine.scheduling.durations import Durations
 from engine.scheduling.halt import Canary, HaltRules
 from engine.scheduling.landing import Rules
-from engine.scheduling.lane import Lane
+from engine.scheduling.lane import Lane, Lanes
 from engine.scheduling.life import Life
 from engine.scheduling.pace import Pace
 from engine.scheduling.polling import LearnedPolling
-from engine.scheduling.scheduler import Lanes, Scheduler
+from engine.scheduling.scheduler import Scheduler
 from engine.scheduling.spend import Spend
 from engine.scheduling.tally import Tally
 from tests.fake_provider import FakeFetcher, FakeProvider

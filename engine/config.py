@@ -40,6 +40,7 @@ Count: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 CountOrZero: TypeAlias = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Bytes: TypeAlias = Annotated[int, Meta(ge=1, le=2**53)]
 BytesOrZero: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
+Port: TypeAlias = Annotated[int, Meta(ge=0, le=65_535)]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -199,6 +200,18 @@ class Storage(Section, frozen=True, kw_only=True):
     reserve_bytes: BytesOrZero = 1024**3
 
 
+class Metrics(Section, frozen=True, kw_only=True):
+    """Where a monitor can read the figures of a run while it works.
+
+    Attributes:
+        port: the port on which the figures are served as Prometheus text; 0 takes a free one; without it, none are.
+        host: the address that the port is opened on; any other than a loopback address shows the figures to a network.
+    """
+
+    port: Port | None = None
+    host: str = "127.0.0.1"
+
+
 class RunConfig(Section, frozen=True, kw_only=True):
     """Everything that can be set about a run.
 
@@ -213,6 +226,7 @@ class RunConfig(Section, frozen=True, kw_only=True):
         halt: when the run stops submitting.
         canary: a few jobs first.
         storage: where the media go.
+        metrics: where a monitor can read the figures of a run.
         simulator: options of the embedded simulator, which checks them; only with the preset 'simulator'.
     """
 
@@ -226,6 +240,7 @@ class RunConfig(Section, frozen=True, kw_only=True):
     halt: Halt = Halt()
     canary: Canary = Canary()
     storage: Storage = Storage()
+    metrics: Metrics = Metrics()
     simulator: dict[str, object] = msgspec.field(default_factory=dict)
 
     @classmethod

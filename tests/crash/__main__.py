@@ -18,7 +18,7 @@ import contextlib
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.crash import disk, file_systems, kills, points, power, syscalls
 from tests.crash.batch import Plan
@@ -62,9 +62,12 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 
 def _kills(directory: Path, options: argparse.Namespace) -> bool:
-    pause_s = tuple(options.pause)
-    batches = kills.batches(directory, _plan(options), kills=options.kills, seed=options.seed, pause_s=pause_s)
-    return _report(batches).is_clean
+    return _report(kills.batches(directory, _plan(options), **_figures(options))).is_clean
+
+
+def _figures(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("kills", "seed", "workers")
+    return {"pause_s": tuple(options.pause), **{name: getattr(options, name) for name in names}}
 
 
 def _points(directory: Path, options: argparse.Namespace) -> bool:
@@ -110,8 +113,7 @@ def _disk(directory: Path, options: argparse.Namespace) -> bool:
 
 def _naive(directory: Path, options: argparse.Namespace) -> bool:
     """Compare; the verdict is the engine's."""
-    figures = {"kills": options.kills, "seed": options.seed, "pause_s": tuple(options.pause)}
-    plan = _plan(options)
+    plan, figures = _plan(options), _figures(options)
     _report(kills.batches(directory / "naive", plan, command_of=naive_command, **figures), name="naive")
     return _report(kills.batches(directory / "engine", plan, **figures), name="engine").is_clean
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
 import sys
 import time
@@ -112,3 +113,12 @@ def batch(
     with simulator(plan.scenario, *plan.scenario_settings) as addresses:
         command = [*command_of(source, run_dir, addresses, plan), *extra]
         yield Batch(plan, directory, addresses, run_dir, command, output)
+
+
+def tidy(directory: Path, verdict: Verdict, what: str) -> Verdict:
+    """Remove a batch that is clean; of another, keep everything and say how to repeat it."""
+    if verdict.is_clean:
+        shutil.rmtree(directory)
+    else:
+        verdict.unclean.append(what)
+    return verdict

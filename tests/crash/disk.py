@@ -7,7 +7,6 @@ command once there is room.
 from __future__ import annotations
 
 import contextlib
-import shutil
 from typing import TYPE_CHECKING
 
 from tests.crash import points, syscalls
@@ -57,12 +56,7 @@ def refuse_and_finish(directory: Path, plan: Plan, error: str, at: int) -> tuple
     """Let the Nth call fail, finish, and judge what is there; returns also whether the call was reached."""
     with batch(directory, plan) as crashed:
         where = points.strike(crashed, at, error)
-        verdict = crashed.finish()
-    if verdict.is_clean:
-        shutil.rmtree(directory)
-    else:
-        verdict.unclean.append(f"{error} at {at}: {where}")
-    return verdict, bool(where)
+        return crashed.finish(), bool(where)
 
 
 def full_places(directory: Path) -> Iterator[Verdict]:
@@ -75,10 +69,10 @@ def refused_calls(directory: Path, plan: Plan, *, step: int, workers: int) -> It
     """Let one call fail in each run: first as Python makes them, then those that SQLite makes."""
     for error in ERRORS:
 
-        def refuse(at: int, error: str = error) -> tuple[Verdict, bool]:
-            return refuse_and_finish(directory / f"{error}-{at}", plan, error, at)
+        def refuse(place: Path, at: int, error: str = error) -> tuple[Verdict, bool]:
+            return refuse_and_finish(place, plan, error, at)
 
-        yield from points.sweep(refuse, step=step, workers=workers)
+        yield from points.sweep(directory, refuse, error, step=step, workers=workers)
     if reason := syscalls.why_not():
         print(f"errors inside SQLite are skipped: {reason}")
         return

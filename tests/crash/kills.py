@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-import shutil
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from tests.crash.batch import Plan, batch, engine_command
+from tests.crash.batch import Plan, batch, engine_command, tidy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from tests.crash.batch import CommandOf
     from tests.crash.judge import Verdict
 
-PAUSE_S = (0.4, 1.5)
+PAUSE_S = (0.4, 4.0)
+"""A process that takes over asks the history first, at most once a second: shorter lives would all end there."""
 
 KILLS_PLAN = Plan(
     jobs=60,
@@ -60,19 +61,25 @@ def batches(
     *,
     kills: int,
     seed: int,
+    workers: int = 1,
     pause_s: tuple[float, float] = PAUSE_S,
     command_of: CommandOf = engine_command,
 ) -> Iterator[Verdict]:
-    """Crash as many batches as it takes to use ``kills`` up; each has a seed of its own."""
+    """Crash as many batches as it takes to use ``kills`` up, some at once; each has a seed of its own."""
     left = kills
-    while left > 0:
-        place = directory / str(seed)
-        verdict = crash_and_finish(place, plan, kills=left, seed=seed, pause_s=pause_s, command_of=command_of)
-        if not verdict.kills:
-            raise SystemExit("a batch was over before its first kill: it needs more jobs or shorter pauses")
-        if verdict.is_clean:
-            shutil.rmtree(place)
-        else:
-            verdict.unclean.append(f"seed {seed}")
-        yield verdict
-        left, seed = left - verdict.kills, seed + 1
+    with ThreadPoolExecutor(workers) as pool:
+        while left > 0:
+
+            def crash_one(own_seed: int, share: int = -(-left // workers)) -> Verdict:
+                place = directory / str(own_seed)
+                verdict = crash_and_finish(
+                    place, plan, kills=share, seed=own_seed, pause_s=pause_s, command_of=command_of
+                )
+                return tidy(place, verdict, f"seed {own_seed}")
+
+            seeds = range(seed, seed + workers)
+            verdicts = list(pool.map(crash_one, seeds))
+            if not any(verdict.kills for verdict in verdicts):
+                raise SystemExit("batches were over before their first kill: they need more jobs or shorter pauses")
+            yield from verdicts
+            left, seed = left - sum(verdict.kills for verdict in verdicts), seed + workers

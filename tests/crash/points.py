@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from tests.crash.batch import Batch, Plan, batch
+from tests.crash.batch import Batch, Plan, batch, tidy
 from tests.crash.harness import finish
 
 if TYPE_CHECKING:
@@ -58,28 +57,30 @@ def kill_at(directory: Path, plan: Plan, points: Sequence[int]) -> tuple[Verdict
     """
     with batch(directory, plan) as crashed:
         reached = all(strike(crashed, point) for point in points)
-        verdict = crashed.finish()
-    if verdict.is_clean:
-        shutil.rmtree(directory)
-    else:
-        verdict.unclean.append(f"points {points}: {list(verdict.struck)}")
-    return verdict, reached
+        return crashed.finish(), reached
 
 
-def sweep(try_point: Callable[[int], tuple[Verdict, bool]], *, step: int, workers: int) -> Iterator[Verdict]:
+def sweep(
+    directory: Path, try_point: Callable[[Path, int], tuple[Verdict, bool]], what: str, *, step: int, workers: int
+) -> Iterator[Verdict]:
     """Try points 1, 1 + step, ... until several in a row are not reached."""
-    unreached = 0
-    points = itertools.count(1, step)
+
+    def tried(at: int) -> tuple[Verdict, bool]:
+        place = directory / f"{what} {at}"
+        verdict, reached = try_point(place, at)
+        return tidy(place, verdict, f"{what} {at}: {', '.join(verdict.struck)}"), reached
+
+    unreached, points = 0, itertools.count(1, step)
     with ThreadPoolExecutor(workers) as pool:
         while unreached < UNREACHED_MAX:
-            for verdict, reached in pool.map(try_point, list(itertools.islice(points, workers))):
+            for verdict, reached in pool.map(tried, list(itertools.islice(points, workers))):
                 unreached = 0 if reached else unreached + 1
                 yield verdict
 
 
 def every_point(directory: Path, plan: Plan, *, step: int, workers: int) -> Iterator[Verdict]:
     """Kill one run after the other, each at its point."""
-    return sweep(lambda at: kill_at(directory / str(at), plan, [at]), step=step, workers=workers)
+    return sweep(directory, lambda place, at: kill_at(place, plan, [at]), "point", step=step, workers=workers)
 
 
 def second_kills(
@@ -88,9 +89,8 @@ def second_kills(
     """For each first point: kill the recovery at its points 1, 2, ... up to ``seconds_max``, or at all of them (0)."""
     for first in first_points:
 
-        def kill_twice(second: int, first: int = first) -> tuple[Verdict, bool]:
-            verdict, reached = kill_at(directory / f"{first}-{second}", plan, [first, second])
-            return verdict, reached
+        def kill_twice(place: Path, second: int, first: int = first) -> tuple[Verdict, bool]:
+            return kill_at(place, plan, [first, second])
 
-        seconds = sweep(kill_twice, step=1, workers=workers)
+        seconds = sweep(directory, kill_twice, f"point {first}, then", step=1, workers=workers)
         yield from itertools.islice(seconds, seconds_max or None)

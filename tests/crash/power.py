@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 from typing import TYPE_CHECKING
 
-from tests.crash.batch import Batch, Plan, batch
+from tests.crash.batch import Batch, Plan, batch, tidy
 from tests.crash.file_systems import LOGFLUSH, NOLOGFLUSH, PowerDisk
 
 if TYPE_CHECKING:
@@ -22,9 +21,9 @@ if TYPE_CHECKING:
 
     from tests.crash.judge import Verdict
 
-PAUSE_S = (0.3, 0.9)
+PAUSE_S = (0.3, 3.0)
 LOGFLUSH_SHARE = 0.2
-POWER_PLAN = Plan(jobs=40, scenario_settings=("work.duration_median_s=0.4",))
+POWER_PLAN = Plan(jobs=80, scenario_settings=("work.duration_median_s=0.4",))
 
 
 def run_and_cut(crashed: Batch, disk: PowerDisk, *, after_s: float, flag: int) -> bool:
@@ -63,9 +62,5 @@ def batches(directory: Path, plan: Plan, *, cuts: int, seed: int) -> Iterator[Ve
         verdict = cut_and_finish(directory / str(seed), plan, cuts=left, seed=seed)
         if not verdict.cuts:
             raise SystemExit("a batch was over before its first cut: it needs more jobs")
-        if verdict.is_clean:
-            shutil.rmtree(directory / str(seed))
-        else:
-            verdict.unclean.append(f"seed {seed}")
-        yield verdict
+        yield tidy(directory / str(seed), verdict, f"seed {seed}")
         left, seed = left - verdict.cuts, seed + 1

@@ -79,18 +79,13 @@ def strike_and_finish(directory: Path, plan: Plan, call: str, at: int, action: s
     """Strike a run once, finish it, and judge what is there; returns also whether the call was reached."""
     with batch(directory, plan) as crashed:
         where = strike(crashed, call, at, action)
-        verdict = crashed.finish()
-    if verdict.is_clean:
-        shutil.rmtree(directory)
-    else:
-        verdict.unclean.append(f"{action} at {call} {at}: {where}")
-    return verdict, bool(where)
+        return crashed.finish(), bool(where)
 
 
 def every_call(directory: Path, plan: Plan, call: str, action: str, *, step: int, workers: int) -> Iterator[Verdict]:
     """Strike one run after the other, each at another such call, until runs end before they reach theirs."""
 
-    def strike_at(at: int) -> tuple[Verdict, bool]:
-        return strike_and_finish(directory / f"{call}-{action}-{at}", plan, call, at, action)
+    def strike_at(place: Path, at: int) -> tuple[Verdict, bool]:
+        return strike_and_finish(place, plan, call, at, action)
 
-    return points.sweep(strike_at, step=step, workers=workers)
+    return points.sweep(directory, strike_at, f"{action} {call}", step=step, workers=workers)

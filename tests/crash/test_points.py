@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.processes, pytest.mark.sockets]
 
 PLAN = Plan(jobs=10)
-SAMPLE = 5
+SAMPLE = 4
 OPENING_POINTS = 20
 """What a recovery does before it goes on like any run."""
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import sys
 import tempfile
 from pathlib import Path
@@ -76,9 +77,10 @@ def _points(directory: Path, options: argparse.Namespace) -> bool:
 
 def _struck_points(directory: Path, plan: Plan, options: argparse.Namespace) -> Iterator[Verdict]:
     firsts: list[int] = []
-    for verdict in points.every_point(directory, plan, step=options.every, workers=options.workers):
+    sweep = points.every_point(directory, plan, first=options.first, step=options.every, workers=options.workers)
+    for at, verdict in zip(itertools.count(options.first, options.every), sweep, strict=False):
         yield verdict
-        firsts += [1 + options.every * len(firsts)] if verdict.kills else []
+        firsts += [at] if verdict.kills else []
     if options.second is not None:
         yield from points.second_kills(
             directory, plan, first_points=firsts, seconds_max=options.second, workers=options.workers
@@ -137,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
         chosen[name].add_argument("--every", type=int, default=1, help="take every nth point only")
     for name, plan in (("kills", kills.KILLS_PLAN), ("naive", kills.KILLS_PLAN), ("points", Plan())):
         _add_plan(chosen[name], plan)
+    chosen["points"].add_argument("--first", type=int, default=1, help="begin at this point")
     chosen["points"].add_argument("--second", type=int, help="kill recoveries too, at so many of their points (0: all)")
     chosen["points"].add_argument("--syscalls", action="store_true", help="kill inside SQLite's commits too (strace)")
     chosen["power"].add_argument("--cuts", type=int, default=20)

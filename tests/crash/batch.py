@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 QUICK_WORK = ("work.duration_median_s=0.2",)
 QUICK_PACE = (
     "limits.submits_per_minute=2400",
-    "limits.polls_per_minute=60000",
+    "limits.polls_per_minute=3000",
     "polling.expected_duration_s=0.2",
     "recovery.grace_s=0.5",
     "storage.reserve_bytes=0",

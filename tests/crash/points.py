@@ -61,26 +61,39 @@ def kill_at(directory: Path, plan: Plan, points: Sequence[int]) -> tuple[Verdict
 
 
 def sweep(
-    directory: Path, try_point: Callable[[Path, int], tuple[Verdict, bool]], what: str, *, step: int, workers: int
+    directory: Path,
+    try_point: Callable[[Path, int], tuple[Verdict, bool]],
+    what: str,
+    *,
+    step: int,
+    workers: int,
+    points: range = range(1, 1),
 ) -> Iterator[Verdict]:
-    """Try points 1, 1 + step, ... until several in a row are not reached."""
+    """Try every ``step``-th point: all of ``points``, and then on until several in a row are not reached."""
 
     def tried(at: int) -> tuple[Verdict, bool]:
         place = directory / f"{what} {at}"
         verdict, reached = try_point(place, at)
         return tidy(place, verdict, f"{what} {at}: {', '.join(verdict.struck)}"), reached
 
-    unreached, points = 0, itertools.count(1, step)
+    unreached, at = 0, points.start
     with ThreadPoolExecutor(workers) as pool:
-        while unreached < UNREACHED_MAX:
-            for verdict, reached in pool.map(tried, list(itertools.islice(points, workers))):
+        while at < points.stop or unreached < UNREACHED_MAX:
+            some = range(at, at + workers * step, step)
+            at = some.stop
+            for verdict, reached in pool.map(tried, some):
                 unreached = 0 if reached else unreached + 1
                 yield verdict
 
 
-def every_point(directory: Path, plan: Plan, *, step: int, workers: int) -> Iterator[Verdict]:
-    """Kill one run after the other, each at its point."""
-    return sweep(directory, lambda place, at: kill_at(place, plan, [at]), "point", step=step, workers=workers)
+def every_point(directory: Path, plan: Plan, *, first: int = 1, step: int, workers: int) -> Iterator[Verdict]:
+    """Kill one run after the other, each at its point; a busy machine's runs have fewer, so that one is counted."""
+    points = range(first, count(directory / "whole", plan) + 1)
+
+    def kill(place: Path, at: int) -> tuple[Verdict, bool]:
+        return kill_at(place, plan, [at])
+
+    return sweep(directory, kill, "point", step=step, workers=workers, points=points)
 
 
 def second_kills(

@@ -3,7 +3,7 @@
 ::
 
     python -m tests.crash kills --kills 1000            random kill -9
-    python -m tests.crash kills --kills 100 --jobs 600 --scenario hostile
+    python -m tests.crash kills --kills 100 --jobs 600 --scenario hostile --set recovery.grace_s=15
     python -m tests.crash points                        a kill at every point where something becomes durable
     python -m tests.crash points --second 20 --every 5  ... and a second one inside the recovery
     python -m tests.crash power --cuts 200              power cuts (root, Linux)
@@ -52,8 +52,8 @@ def _report(verdicts: Iterable[Verdict], *, name: str = "total") -> Verdict:
 
 def _plan(options: argparse.Namespace) -> Plan:
     own: Plan = options.plan
-    if options.scenario:  # another provider, and then the engine's own limits
-        own = Plan(own.jobs, 1, options.scenario, (), ())
+    if options.scenario:
+        own = own._replace(scenario=options.scenario, scenario_settings=())
     return own._replace(
         jobs=options.jobs or own.jobs,
         copies=options.copies,
@@ -150,7 +150,7 @@ def _add_plan(parser: argparse.ArgumentParser, plan: Plan) -> None:
     parser.set_defaults(plan=plan)
     parser.add_argument("--jobs", type=int, default=0)
     parser.add_argument("--copies", type=int, default=1, help="how often each body stands in the input")
-    parser.add_argument("--scenario", default="", help="another provider than the friendly one, and the usual limits")
+    parser.add_argument("--scenario", default="", help="another provider, as it is")
     parser.add_argument("--scenario-set", action="append", default=[])
     parser.add_argument("--set", action="append", default=[], dest="settings")
 

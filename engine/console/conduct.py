@@ -1,7 +1,9 @@
-"""Run one run in the foreground: signals, progress, and the closing words.
+"""Run one run in the foreground: signals, progress, the closing words, and the person's command after them.
 
 The first Ctrl-C (or SIGTERM) stops submitting and harvests what is paid for; the second stops within two
 seconds with the state durable; the third ends the process where it stands, as ``kill -9`` would.
+A command of ``--on-finish`` or ``--on-stop`` runs once the run is closed and its lock is free; a signal ends
+it, and after a second one it does not begin.
 """
 
 from __future__ import annotations
@@ -12,16 +14,21 @@ import shlex
 import signal
 from typing import TYPE_CHECKING
 
-from engine.console.messages import harmless, say, say_hint, warn
+from engine.connection import describe, key_for
+from engine.console.hooks import BROKEN, NO_HOOKS, Ending, Hooks, run_hook, surveyed, without_key
+from engine.console.messages import harmless, say, say_error, say_hint, warn
+from engine.console.metrics import serving
 from engine.console.progress import Progress
 from engine.console.words import duration_words
-from engine.errors import ExitCode
+from engine.errors import EngineError, ExitCode
 from engine.ledger.input_source import recorded_input
 from engine.run import STREAM_BROKEN, Run
 from engine.scheduling.stop import Manner, Stop
 
 if TYPE_CHECKING:
+    from engine.config import RunConfig
     from engine.run import RunRequest
+
 
 _EXIT_CODES = {
     signal.SIGINT: ExitCode.INTERRUPTED,
@@ -34,49 +41,141 @@ CAUSES_SHOWN_MAX = 5
 WARNINGS_SHOWN_MAX = 5
 
 
-def conduct(request: RunRequest, *, quiet: bool, show_progress: bool) -> int:
+def conduct(request: RunRequest, *, quiet: bool, show_progress: bool, hooks: Hooks = NO_HOOKS) -> int:
     """Work on a run until it ends; return the exit code.
 
     Raises:
         EngineError: the run could not be opened or could not go on.
     """
-    return asyncio.run(_conduct(request, quiet=quiet, show_progress=show_progress))
+    return asyncio.run(_conduct(request, quiet=quiet, show_progress=show_progress, hooks=hooks))
 
 
-async def _conduct(request: RunRequest, *, quiet: bool, show_progress: bool) -> int:
-    async with Run(request) as run:
-        _install_signals(run)
-        if request.reopen is not None:
-            _say_reopened(run)
-        written_before = run.tally.written
-        async with Progress(run, shown=show_progress):
-            await run.work()
-        _say_end(run, quiet=quiet, worked=run.tally.written > written_before)
-        return int(run.exit_code)
+async def _conduct(request: RunRequest, *, quiet: bool, show_progress: bool, hooks: Hooks) -> int:
+    run, signals = Run(request), _Signals()
+    inherited: dict[str, str] | None = None
+    try:
+        async with run, serving(run, request.config.metrics) as metrics_url:
+            signals.install(run)
+            if metrics_url and not quiet:
+                say(f"metrics: {metrics_url}")
+            if request.reopen is not None:
+                _say_reopened(run)
+            written_before = run.tally.written
+            if hooks != NO_HOOKS:
+                inherited = _environment_without_key(request.config)
+            async with Progress(run, shown=show_progress):
+                await run.work()
+            _say_end(run, quiet=quiet, worked=run.tally.written > written_before)
+    except Exception as error:
+        if inherited is None:
+            raise
+        code = _code_of(error)
+        if isinstance(error, EngineError):
+            say_error(error)  # what the command prints comes after it
+        await _run_hook(hooks, signals, inherited, _ending_by(error, run, code))
+        if isinstance(error, EngineError):
+            return code
+        raise
+    if inherited is not None:
+        await _run_hook(hooks, signals, inherited, _ending(run))
+    return int(run.exit_code)
 
 
-def _install_signals(run: Run) -> None:
-    loop = asyncio.get_running_loop()
-    received: list[signal.Signals] = []
+def _code_of(error: Exception) -> int:
+    """Return the exit code that an error leads to; see ``cli.main``."""
+    match error:
+        case EngineError():
+            return int(error.exit_code)
+        case OSError():
+            return int(ExitCode.STORAGE)
+        case _:
+            return 1  # the interpreter's own
 
-    def on_signal(number: signal.Signals) -> None:
-        received.append(number)
-        if len(received) == 1:
-            stop = Stop(
-                "interrupted", f"stopped by {number.name}", _EXIT_CODES[number], Manner.HARVEST, _resume_command(run)
-            )
-            run.request_stop(stop)
-            say()
-            say(f"{number.name}: {_harvest_words(run)}")
-        elif len(received) == 2:  # noqa: PLR2004 (the second signal)
-            run.request_stop(Stop("interrupted", f"stopped by {number.name}", _EXIT_CODES[number], Manner.NOW))
-            loop.call_later(LAST_WORDS_S, os._exit, int(_EXIT_CODES[number]))
-        else:
+
+class _Signals:
+    """What signals do, which depends on how many came and on whether the run is still at work."""
+
+    def __init__(self) -> None:
+        self._received: list[signal.Signals] = []
+        self._run: Run | None = None
+        self.enough = asyncio.Event()
+        """Set by a signal that comes when the run is closed: whatever still goes on is to end."""
+
+    def install(self, run: Run) -> None:
+        """Give the signals to an open run."""
+        self._run = run
+        for number in _EXIT_CODES:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants a lost terminal to be ignored
+                asyncio.get_running_loop().add_signal_handler(number, self._on_signal, number)
+
+    def run_is_closed(self) -> None:
+        """Take the signals from the run."""
+        self._run = None
+
+    @property
+    def in_haste(self) -> bool:
+        """Whether the process has to end within two seconds."""
+        return len(self._received) > 1
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if self._run is None and not self.in_haste:
+            self.enough.set()
+            return
+        self._received.append(number)
+        if len(self._received) > 2 or self._run is None:  # noqa: PLR2004 (the third signal)
             os._exit(int(_EXIT_CODES[number]))
+        elif len(self._received) == 1:
+            self._harvest(self._run, number)
+        else:
+            self._run.request_stop(Stop("interrupted", f"stopped by {number.name}", _EXIT_CODES[number], Manner.NOW))
+            asyncio.get_running_loop().call_later(LAST_WORDS_S, os._exit, int(_EXIT_CODES[number]))
 
-    for number in _EXIT_CODES:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants a lost terminal to be ignored
-            loop.add_signal_handler(number, on_signal, number)
+    def _harvest(self, run: Run, number: signal.Signals) -> None:
+        stop = Stop(
+            "interrupted", f"stopped by {number.name}", _EXIT_CODES[number], Manner.HARVEST, _resume_command(run)
+        )
+        run.request_stop(stop)
+        say()
+        say(f"{number.name}: {_harvest_words(run)}")
+
+
+def _environment_without_key(config: RunConfig) -> dict[str, str]:
+    """Return what a command may see of the environment; asked for while the key is certainly there to compare with."""
+    description = describe(config)
+    variables = {description.api_key_env, config.provider.api_key_env or description.api_key_env}
+    return without_key(os.environ, key=key_for(config, description), key_variables=variables)
+
+
+def _ending(run: Run) -> Ending:
+    stop = run.stop
+    return Ending(
+        directory=run.directory,
+        exit_code=int(run.exit_code),
+        found=run.result,
+        output=run.output,
+        summarised=True,
+        stopped_kind=stop.kind if stop else "",
+        stopped_message=stop.message if stop else "",
+    )
+
+
+def _ending_by(error: Exception, run: Run, code: int) -> Ending:
+    """Return how a run ended that could not close its books."""
+    return Ending(
+        directory=run.directory,
+        exit_code=code,
+        found=surveyed(run.directory),
+        output=run.output,
+        summarised=False,
+        stopped_kind=BROKEN,
+        stopped_message=str(error) if isinstance(error, EngineError) else type(error).__name__,
+    )
+
+
+async def _run_hook(hooks: Hooks, signals: _Signals, inherited: dict[str, str], ending: Ending) -> None:
+    signals.run_is_closed()
+    if not signals.in_haste:
+        await run_hook(hooks, ending, inherited=inherited, enough=signals.enough)
 
 
 def _say_reopened(run: Run) -> None:

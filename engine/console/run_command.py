@@ -65,6 +65,12 @@ _DISPLAY = (
 )
 
 
+_HOOKS = (
+    click.option("--on-finish", metavar="CMD", help="A shell command to run once every job is at rest."),
+    click.option("--on-stop", metavar="CMD", help="A shell command to run when the run ends in any other way."),
+)
+
+
 def _options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
     def apply(command: Any) -> Any:
         for option in reversed([option for group in groups for option in group]):
@@ -78,7 +84,7 @@ def _options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
 @click.argument("input_name", metavar="INPUT|-")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run lives; jobs.jsonl → jobs.run.")
 @click.option("--append", is_flag=True, help="Take in lines that were appended to a finished input.")
-@_options(_CONFIGURATION, _RESULTS, _MONEY, _TIME, _DISPLAY)
+@_options(_CONFIGURATION, _RESULTS, _MONEY, _TIME, _DISPLAY, _HOOKS)
 def run(input_name: str, run_dir: Path | None, *, append: bool, **options: Any) -> int:
     """Run every job line of INPUT (a JSONL file, or - for stdin), or go on with a run that was stopped.
 
@@ -104,7 +110,7 @@ def run(input_name: str, run_dir: Path | None, *, append: bool, **options: Any) 
 
 @click.command(short_help="Go on with a run; needs no input.")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@_options(_CONFIGURATION, _RESULTS, _MONEY, _TIME, _DISPLAY)
+@_options(_CONFIGURATION, _RESULTS, _MONEY, _TIME, _DISPLAY, _HOOKS)
 def resume(run_dir: Path, config_path: Path | None, overrides: tuple[str, ...], **options: Any) -> int:
     """Go on with the run in RUN_DIR: its jobs and its configuration are in its ledger.
 
@@ -123,7 +129,7 @@ def resume(run_dir: Path, config_path: Path | None, overrides: tuple[str, ...], 
 @click.option("--id", "ids", multiple=True, metavar="ID", help="The job with this id; may be repeated.")
 @click.option("--unknown", is_flag=True, help="Also unknown outcomes, which may have been paid for already.")
 @click.option("--pay-again", is_flag=True, help="Also jobs that were paid for and have no file left to download.")
-@_options(_CONFIGURATION, _RESULTS, _MONEY, _TIME, _DISPLAY)
+@_options(_CONFIGURATION, _RESULTS, _MONEY, _TIME, _DISPLAY, _HOOKS)
 def retry(
     run_dir: Path,
     config_path: Path | None,
@@ -187,10 +193,13 @@ def _conduct(
     no_progress: bool,
     deadline_utc: float | None,
     span_s: float | None,
+    on_finish: str | None,
+    on_stop: str | None,
     **request: Any,
 ) -> int:
     from engine.clock import SystemClock  # noqa: PLC0415
     from engine.console.conduct import conduct  # noqa: PLC0415
+    from engine.console.hooks import Hooks  # noqa: PLC0415
     from engine.console.messages import say  # noqa: PLC0415
     from engine.run import RunRequest  # noqa: PLC0415
 
@@ -209,4 +218,5 @@ def _conduct(
         ),
         quiet=quiet,
         show_progress=not (quiet or no_progress),
+        hooks=Hooks(on_finish, on_stop),
     )

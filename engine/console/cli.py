@@ -14,6 +14,7 @@ import click
 
 from engine import __version__
 from engine.console.control_command import control
+from engine.console.doctor_command import doctor
 from engine.console.messages import say, say_error, say_hint
 from engine.console.plan_command import plan
 from engine.console.run_command import resume, retry, run
@@ -50,7 +51,7 @@ def engine() -> None:
     """
 
 
-for _command in (run, resume, plan, status, control, retry, verify, simulate):
+for _command in (run, resume, plan, doctor, status, control, retry, verify, simulate):
     engine.add_command(_command)
 
 

@@ -1,0 +1,1 @@
+"""Whether everything that a run needs is as it must be: key, account, network, clock, disk, machine."""

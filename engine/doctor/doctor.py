@@ -1,0 +1,97 @@
+"""Examine everything that a run would need, at the same time, each check with a bound; submits nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.clock import SystemClock
+from engine.connection import SIMULATOR, Connection, connect, describe
+from engine.doctor import machine, places
+from engine.doctor.check import Check, Examination, bounded
+from engine.doctor.service import ACCOUNT_CHECKS, NO_KEY, Service
+from engine.errors import AccountError, ConfigError
+from engine.ledger.detached import run_detached
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from engine.config import RunConfig
+
+
+async def examine(config: RunConfig, *, run_place: Path) -> Examination:
+    """Carry every check out.
+
+    Args:
+        config: the whole configuration.
+        run_place: the run directory, or where it would be made.
+
+    Raises:
+        ConfigError: the configuration names no provider that could be asked.
+    """
+    async with AsyncExitStack() as stack:
+        journal = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="engine-doctor-"))) / "simulator.jsonl"
+        key_error: AccountError | None = None
+        try:
+            connection = await stack.enter_async_context(connect(config, journal=journal))
+        except AccountError as error:
+            key_error, connection = error, _without_key(config)
+        service = Service(config, connection, clock=SystemClock(), key_error=key_error, key_place=_key_place(config))
+        client = await stack.enter_async_context(service.client())
+        shapes: list[object] = []
+
+        async def history() -> list[Check]:
+            checks, shape = await service.history(client)
+            shapes.append(shape)
+            return checks
+
+        addresses = (connection.base_url, connection.history_url)
+        media = config.storage.root or run_place
+        groups = await asyncio.gather(
+            bounded(ACCOUNT_CHECKS, service.account(client)),
+            bounded(("history",), history()),
+            _in_thread(("key_file",), machine.key_file, config),
+            _in_thread(("proxy",), machine.proxies, addresses),
+            _in_thread(("certificates",), machine.certificates),
+            _in_thread(("run_disk",), places.run_place, run_place),
+            _in_thread(("media_disk",), lambda: places.media_place(media, reserve_bytes=config.storage.reserve_bytes)),
+            _in_thread(("open_files",), machine.open_files, config),
+            _in_thread(("python", "libraries", "sqlite"), machine.versions, config),
+        )
+    checks = tuple(check for group in groups for check in group)
+    return Examination(checks=checks, history_shape=shapes[0] if shapes else None)
+
+
+async def _in_thread(names: tuple[str, ...], look: Callable[..., list[Check]], *arguments: object) -> list[Check]:
+    """Look in a thread of its own, so that a disk that hangs holds up neither the others nor the end."""
+    return await bounded(names, run_detached(f"doctor-{names[0]}", look, *arguments))
+
+
+def _without_key(config: RunConfig) -> Connection:
+    """Return the connection that the configuration means, with something in the key's place that is none."""
+    description = describe(config)
+    base_url = config.provider.base_url or description.base_url
+    if not base_url:
+        raise ConfigError("provider.base_url is not set, and the provider's description names none")
+    return Connection(
+        description=description,
+        base_url=base_url,
+        history_url=config.provider.history_url or description.history_url,
+        api_key=NO_KEY,
+        default_model=config.provider.model or description.default_model or None,
+        expected_duration_s=None,
+        allow_private_hosts=False,
+    )
+
+
+def _key_place(config: RunConfig) -> str:
+    """Say where the key comes from, as ``find_api_key`` looks for it."""
+    settings, description = config.provider, describe(config)
+    if description.name == SIMULATOR and settings.api_key_env is None and settings.api_key_file is None:
+        return "the simulator itself"
+    variable = settings.api_key_env or description.api_key_env
+    return variable if os.environ.get(variable, "").strip() else str(settings.api_key_file or variable)

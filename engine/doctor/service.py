@@ -1,0 +1,242 @@
+"""What the provider says when it is asked what costs nothing: who we are, what is left, what it remembers.
+
+Two requests are made at most, both of them GETs with the key that a run would use. Nothing is submitted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
+
+from engine.doctor.check import Check, ok, problem, warning
+from engine.doctor.machine import proxy_for
+from engine.doctor.shape import has_records, shape_of
+from engine.errors import ExitCode
+from engine.ledger.detached import run_detached
+from engine.provider.history import rows_of
+from engine.provider.http import HttpProvider
+from engine.provider.moments import epoch_of_http_date
+from engine.provider.reply import NoReply, Reply, number
+from engine.scheduling.reconciliation import AFTER_INTENT_S, BEFORE_INTENT_S
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from engine.clock import Clock
+    from engine.config import RunConfig
+    from engine.connection import Connection
+    from engine.errors import AccountError
+    from engine.provider.history import HistoryRow
+
+ACCOUNT_CHECKS = ("provider", "key", "credits", "clock")
+NO_KEY = "none"
+"""Shown in place of a key that is missing: whether the provider can be reached is worth knowing all the same."""
+NAME_S_MAX = 8.0
+EXCHANGE_S_MAX = 10.0
+SEE_KEY = "see what is said of the key"
+SKEW_S = 10.0
+HISTORY_DAYS = 30
+ROWS = 5
+OK, UNAUTHORIZED, FORBIDDEN, THROTTLED = 200, 401, 403, 429
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and what came of it; ``utc`` is ours at its middle."""
+
+    reply: Reply | NoReply
+    utc: float
+    took_s: float
+
+
+class Service:
+    """Asks one provider.
+
+    Args:
+        connection: where it is, and the key; with ``NO_KEY`` if there is none.
+        key_error: why there is no key; None if there is one.
+        key_place: where the key came from, for people.
+    """
+
+    def __init__(
+        self, config: RunConfig, connection: Connection, *, clock: Clock, key_error: AccountError | None, key_place: str
+    ) -> None:
+        self._config = config
+        self._connection = connection
+        self._clock = clock
+        self._key_error = key_error
+        self._key_place = key_place
+
+    def client(self) -> HttpProvider:
+        """Return the very client of a run, with less patience; to be opened."""
+        settings = self._config.provider
+        return HttpProvider(
+            base_url=self._connection.base_url,
+            api_key=self._connection.api_key,
+            clock=self._clock,
+            connect_timeout_s=min(settings.connect_timeout_s, EXCHANGE_S_MAX),
+            submit_timeout_s=EXCHANGE_S_MAX,
+            request_timeout_s=min(settings.request_timeout_s, EXCHANGE_S_MAX),
+            reply_bytes_max=settings.reply_bytes_max,
+        )
+
+    async def account(self, client: HttpProvider) -> list[Check]:
+        """Ask for the balance, and learn from the reply whatever it tells."""
+        exchange = await self._ask(client.get, f"{self._connection.base_url.rstrip('/')}/v1/get-user-credits")
+        found = [self._provider(exchange), self._key(exchange.reply), self._credits(exchange.reply)]
+        return [*found, clock_check(exchange)]
+
+    async def history(self, client: HttpProvider) -> tuple[list[Check], object]:
+        """Ask for a few rows of the request history; return also their structure."""
+        url, name = self._connection.history_url, "history"
+        if self._key_error is not None:
+            return [warning(name, "not asked: there is no key to ask with", SEE_KEY)], None
+        if not url:
+            hint = "a submission whose reply is lost stays unknown with this provider"
+            return [warning(name, "the provider has no request history", hint)], None
+        today = datetime.fromtimestamp(self._clock.utc(), UTC)
+        query = {
+            "page": 1,
+            "per_page": ROWS,
+            "from_date": f"{today - timedelta(days=HISTORY_DAYS):%Y-%m-%d}",
+            "to_date": f"{today:%Y-%m-%d}",
+            "sort_by": "model_created",
+            "sort_order": "asc",
+        }
+        exchange = await self._ask(client.get, f"{url.rstrip('/')}/request-history?{urlencode(query)}")
+        reply = exchange.reply
+        hint = "a run works without it, but a submission whose reply is lost stays unknown until it answers"
+        if isinstance(reply, NoReply):
+            return [warning(name, f"{_host(url)} gave no answer: {reply.reason}", hint)], None
+        if reply.status == UNAUTHORIZED:
+            return [warning(name, f"{_host(url)} refuses the key", SEE_KEY)], None
+        if reply.status != OK or reply.json() is None:
+            return [warning(name, f"{_host(url)} answered: {reply.error_text()} (HTTP {reply.status})", hint)], None
+        return [_history_check(reply)], shape_of(reply.json())
+
+    async def _ask(self, get: Callable[[str], Awaitable[Reply | NoReply]], url: str) -> Exchange:
+        began_at, utc = self._clock.now(), self._clock.utc()
+        reply = await _unresolvable(url) or await get(url)
+        took_s = self._clock.now() - began_at
+        return Exchange(reply, utc + took_s / 2, took_s)
+
+    def _provider(self, exchange: Exchange) -> Check:
+        reply, name, host = exchange.reply, "provider", _host(self._connection.base_url)
+        if isinstance(reply, NoReply):
+            if reply.bad_certificate:
+                hint = (
+                    "if a proxy of yours opens TLS, add its authority: export SSL_CERT_FILE=...; else do not go on:"
+                    " whoever answers is not the provider"
+                )
+                return problem(name, reply.reason, hint)
+            hint = "check the network, and the proxy; a run would wait for it"
+            return problem(name, f"{host} cannot be reached: {reply.reason}", hint)
+        if reply.status in {OK, UNAUTHORIZED, FORBIDDEN} and reply.json() is not None:
+            return ok(
+                name, f"{self._connection.description.name} at {host} answered in {exchange.took_s * 1000:.0f} ms"
+            )
+        if reply.status == THROTTLED:
+            hint = "another run may be using the plan; ask again in a minute"
+            return warning(name, f"{host} answered that there were too many requests (HTTP 429)", hint)
+        if reply.status >= 500:  # noqa: PLR2004 (the server's own trouble)
+            return problem(name, f"{host} is in trouble: {reply.error_text()}", "ask again later; a run would wait")
+        said = f"{host} does not answer as the API does: {reply.error_text()} (HTTP {reply.status})"
+        return problem(name, said, "check provider.base_url and the proxy", ExitCode.USAGE)
+
+    def _key(self, reply: Reply | NoReply) -> Check:
+        name = "key"
+        if self._key_error is not None:
+            return problem(name, str(self._key_error), self._key_error.hint, ExitCode.ACCOUNT)
+        status = None if isinstance(reply, NoReply) else reply.status
+        if status == UNAUTHORIZED and isinstance(reply, Reply):
+            said = f"the key from {self._key_place} is refused: {reply.error_text()}"
+            return problem(name, said, "make a new one in the provider's console", ExitCode.ACCOUNT)
+        if _balance_usd(reply) is None:
+            said = f"there is one, from {self._key_place}; whether it is accepted could not be learned"
+            return warning(name, said, "ask again when the provider answers")
+        return ok(name, f"the one from {self._key_place} is accepted")
+
+    def _credits(self, reply: Reply | NoReply) -> Check:
+        name, balance_usd = "credits", _balance_usd(reply)
+        if balance_usd is None:
+            return warning(name, "the balance is not known", "ask again when the key is accepted")
+        model = self._connection.default_model
+        known = self._connection.description.models.get(model or "")
+        price_usd = self._config.budget.price_usd or (known.price_usd if known else None)
+        if price_usd is None:
+            return ok(name, f"${balance_usd:,.2f}; what a job of {model or 'your model'} costs is not known")
+        said = f"${balance_usd:,.2f}; a job of {model or 'your model'} is listed at ${price_usd:,.3f}"
+        if balance_usd < price_usd:
+            return warning(name, said, "top the account up: no job can be paid for")
+        return ok(name, said)
+
+
+def clock_check(exchange: Exchange) -> Check:
+    """Hold our clock against the moment that the reply names."""
+    name = "clock"
+    date = None if isinstance(exchange.reply, NoReply) else exchange.reply.headers.get("Date")
+    theirs = epoch_of_http_date(date) if date else None
+    if theirs is None:
+        return warning(name, "not compared: no answer named the time", "ask again when the provider answers")
+    ahead_s = exchange.utc - (theirs + 0.5)  # whole seconds, cut off
+    said = f"{abs(ahead_s):,.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the provider's"
+    hint = "let the system set it (timedatectl set-ntp true)"
+    if not -AFTER_INTENT_S < ahead_s < BEFORE_INTENT_S:
+        said += ": lost replies could not be found in its history by their time"
+        return problem(name, said, hint)
+    if abs(ahead_s) > SKEW_S + exchange.took_s:
+        return warning(name, said, hint)
+    return ok(name, "agrees with the provider's")
+
+
+def _history_check(reply: Reply) -> Check:
+    name, rows = "history", rows_of(reply.json())
+    if not rows:
+        if has_records(reply.json()):
+            hint = "please report the structure below: lost replies cannot be settled with it"
+            return warning(name, "there are records, and none of them names a request_id", hint)
+        return ok(name, f"it answers; it has no request of the last {HISTORY_DAYS} days to judge its rows by")
+    missing = [word for word, is_there in _USED.items() if not any(is_there(row) for row in rows)]
+    if missing:
+        said = f"its rows are understood, but none says {' or '.join(missing)}"
+        return warning(name, said, "please report the structure below: lost replies cannot be settled with it")
+    return ok(name, f"its rows are understood ({len(rows)} looked at)")
+
+
+_USED: dict[str, Callable[[HistoryRow], bool]] = {
+    "what was asked for": lambda row: row.body is not None,
+    "when": lambda row: row.created_utc is not None,
+    "of which model": lambda row: bool(row.model),
+}
+
+
+def _balance_usd(reply: Reply | NoReply) -> float | None:
+    if isinstance(reply, NoReply) or reply.status != OK:
+        return None
+    body = reply.object()
+    paid, free = number(body.get("credits")), number(body.get("free-credits"))
+    return None if paid is None else paid + (free or 0.0)
+
+
+async def _unresolvable(url: str) -> NoReply | None:
+    """Return why nobody can be asked at ``url``, if the name of whoever is to be connected to cannot be looked up.
+
+    Looked up here first, because the HTTP library's own look-up would keep the process from ending.
+    """
+    parts = urlsplit(proxy_for(url) or url)
+    try:
+        await asyncio.wait_for(run_detached("name-lookup", socket.getaddrinfo, parts.hostname, parts.port), NAME_S_MAX)
+    except TimeoutError:
+        return NoReply(f"the name {parts.hostname} was not resolved within {NAME_S_MAX:.0f} s", sent=False)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no name"
+        return NoReply(f"the name {parts.hostname} cannot be resolved ({reason})", sent=False)
+    return None
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc

@@ -43,6 +43,7 @@ class Progress:
         self._shown = shown
         self._figures = Figures(run.tally)
         self._task: asyncio.Task[None] | None = None
+        self._over = False
 
     async def __aenter__(self) -> Self:
         if self._shown:
@@ -53,6 +54,7 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._task is not None:
+            self._over = True
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
@@ -61,7 +63,8 @@ class Progress:
         if can_redraw(sys.stderr):
             with contextlib.suppress(OSError):  # the terminal may go away at any time
                 await self._panel()
-        await self._lines()
+        if not self._over:  # a panel that cannot draw its last picture has swallowed the cancellation
+            await self._lines()
 
     async def _lines(self) -> None:
         while True:

@@ -190,10 +190,10 @@ class ResultWriter:
             ) from error
         try:
             self._check(fd)
+            sync_directory(self._path.parent)
         except BaseException:
             os.close(fd)
             raise
-        sync_directory(self._path.parent)
         return fd
 
     def _check(self, fd: int) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from engine.clock import Clock
 
+_OF_THE_DISK = frozenset({errno.EROFS, errno.EIO, errno.ENOSPC, errno.EDQUOT})
 TRIES = 5
 PAUSE_S = 0.05
 
@@ -53,8 +54,7 @@ class RunDir:
             make_directory(self.root)
             _check_writable(self.root)
         except OSError as error:
-            kind = StorageError if error.errno == errno.EROFS else UsageError
-            raise kind(
+            raise (StorageError if error.errno in _OF_THE_DISK else UsageError)(
                 f"the run directory {self.root} cannot be used ({error.strerror})",
                 hint="choose a directory you may write to with --run-dir",
             ) from error

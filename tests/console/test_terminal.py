@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from engine.ledger.run_dir import RunDir, lock_holder
 from tests.console.conftest import PROCESS_S_MAX, environment, results, some_jobs
 from tests.waiting import wait_in_thread_until
 
@@ -113,3 +114,5 @@ def test_a_terminal_that_goes_away_does_not_end_a_run_that_ignores_it(slow_provi
     summary = tmp_path / "jobs.run" / "summary.json"
     wait_in_thread_until(summary.is_file, description="the run has ended in good order", within_s=20)
     assert len(results(tmp_path / "jobs.run")) == 2
+    directory = RunDir(tmp_path / "jobs.run")
+    wait_in_thread_until(lambda: lock_holder(directory) is None, description="its process has ended too")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -135,3 +136,15 @@ def test_a_killed_process_releases_the_lock(run_dir: RunDir) -> None:
     holder.communicate()
     with lock(run_dir):
         pass
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_disk_that_refuses_the_directory_is_no_mistake_of_the_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(_directory: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("engine.ledger.run_dir.make_directory", refuse)
+    with pytest.raises(StorageError, match="cannot be used"):
+        RunDir(tmp_path / "night.run").create()

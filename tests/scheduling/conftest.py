@@ -60,8 +60,12 @@ class World:
     def __post_init__(self) -> None:
         self.ledger: Ledger = open_inline(self.path)
         self.provider = FakeProvider(self.clock, random.Random(self.rng.random()))
-        self.fetcher = FakeFetcher(self.clock)
-        self.life = Life(
+        self.fetcher: Any = FakeFetcher(self.clock)
+        self.life = self.new_life()
+
+    def new_life(self) -> Life:
+        """Return the life of jobs with the provider and the fetcher that the world has now."""
+        return Life(
             self.ledger,
             self.provider,
             self.fetcher,

@@ -304,6 +304,22 @@ VARIANTS = (
         "tests/ledger/test_run_dir.py::test_a_second_lock_in_this_process_is_refused_too",
     ),
     Variant(
+        "an intent without an answer is submitted again",
+        "one paid submission per job",
+        "engine/ledger/ledger.py",
+        "                move(db, job, State.UNKNOWN, attempts=attempt, error=None)\n",
+        "                move(db, job, State.PENDING, attempts=attempt, error=None)\n",
+        "tests/simulation/test_state_machine.py",
+    ),
+    Variant(
+        "a line is recorded before it is in the file",
+        "one output line per input line, never torn",
+        "engine/ledger/result_writer.py",
+        "        await asyncio.to_thread(append, self._fd, content)\n        await self._print(content)\n",
+        "        await self._print(content)\n",
+        "tests/simulation/test_night.py",
+    ),
+    Variant(
         "an age is taken from the clock on the wall",
         "a clock that jumps fails no job",
         "engine/scheduling/life.py",

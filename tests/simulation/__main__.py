@@ -27,7 +27,10 @@ def main() -> None:
     for round_ in range(options.rounds):
         with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
             nights.append(simulate(Path(directory), f"{options.seed}:{round_}", patch))
-    sums = {name: sum(getattr(night, name) for night in nights) for name in ("processes", "cuts", "refusals", "paid")}
+    sums = {
+        name: sum(getattr(night, name) for night in nights)
+        for name in ("processes", "cuts", "refusals", "paid", "unknown")
+    }
     print(
         f"{len(nights)} nights in {time.perf_counter() - began:.0f} s, seed {options.seed}: {sums}; every promise kept"
     )

@@ -11,7 +11,7 @@ import hashlib
 import json
 import random
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from engine.ledger.ledger import Ledger
 
 JOBS = 14
-TROUBLED_PROCESSES_MAX = 8
-PROCESSES_MAX = 14
+TROUBLED_PROCESSES_MAX = 6
+PROCESSES_MAX = 12
 
 
 @dataclass
@@ -90,6 +90,7 @@ async def _pass(directory: Path, night: Night, patch: pytest.MonkeyPatch) -> Non
             root = directory / f"disk-{night.processes}"
             disk.cut(root)
         _check(root, provider, acknowledged, night)
+        ended = ended and not troubled  # what could not be settled in trouble is settled once that is over
         await clock.sleep(dice.choice((0.0, 30.0, 300.0)))
     _check_the_end(root, provider, night)
 
@@ -132,11 +133,14 @@ def _check(root: Path, provider: FaultyProvider, acknowledged: Acknowledged, nig
 
 
 def _check_the_end(root: Path, provider: FaultyProvider, night: Night) -> None:
-    content = (root / "results.jsonl").read_bytes()
-    lines = [json.loads(line) for line in content.splitlines()]
-    assert sorted(line["line"] for line in lines) == list(range(1, JOBS + 1)), night
-    assert sorted(line["seq"] for line in lines) == list(range(JOBS)), night
-    night.paid = provider.accepted.total()
-    assert night.paid <= JOBS, night
-    with suppress(FileNotFoundError):
-        assert not list((root / "media").glob("*.part")), night
+    """Every job has its line, but those that are reported as unknown; of these nobody was paid for."""
+    lines = [json.loads(line) for line in (root / "results.jsonl").read_bytes().splitlines()]
+    with closing(sqlite3.connect(root / "run.db")) as db:
+        unknown = {
+            line for (line,) in db.execute("SELECT line FROM input JOIN job USING (job) WHERE state = 'unknown'")
+        }
+    assert sorted([*(line["line"] for line in lines), *unknown]) == list(range(1, JOBS + 1)), night
+    assert sorted(line["seq"] for line in lines) == list(range(len(lines))), night
+    assert not [line for line in unknown if provider.accepted[f"p{line}"]], f"{night}: paid for and given up"
+    night.paid, night.unknown = provider.accepted.total(), len(unknown)
+    assert not list((root / "media").glob("*.part")), night

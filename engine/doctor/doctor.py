@@ -56,7 +56,7 @@ async def examine(config: RunConfig, *, run_place: Path) -> Examination:
             bounded(("history",), history()),
             _in_thread(("key_file",), machine.key_file, config),
             _in_thread(("proxy",), machine.proxies, addresses),
-            _in_thread(("certificates",), machine.certificates),
+            _in_thread(("certificates",), machine.certificates, addresses),
             _in_thread(("run_disk",), places.run_place, run_place),
             _in_thread(("media_disk",), lambda: places.media_place(media, reserve_bytes=config.storage.reserve_bytes)),
             _in_thread(("open_files",), machine.open_files, config),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,7 @@ from engine.ledger.durable import publish, replacement, sync_directory, sync_fil
 from tests.simulation.disk import PowerCut, SimulatedDisk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 TRIES = 40
@@ -37,16 +38,23 @@ def found_after(
 
 
 def unsynced(root: Path) -> None:
+    with _opened(root) as fd:
+        os.write(fd, b"content")
+
+
+@contextmanager
+def _opened(root: Path) -> Iterator[int]:
     fd = os.open(root / "file", os.O_WRONLY | os.O_CREAT)
-    os.write(fd, b"content")
-    os.close(fd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def synced(root: Path) -> None:
-    fd = os.open(root / "file", os.O_WRONLY | os.O_CREAT)
-    os.write(fd, b"content")
-    sync_file(fd)
-    os.close(fd)
+    with _opened(root) as fd:
+        os.write(fd, b"content")
+        sync_file(fd)
     sync_directory(root)
 
 

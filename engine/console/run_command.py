@@ -31,6 +31,7 @@ _RESULTS = (
         "-o",
         "--output",
         metavar="FILE|-",
+        type=click.Path(allow_dash=True),  # so that a shell completes it
         help="Result lines go here instead of RUN_DIR/results.jsonl; - also prints them.",
     ),
     click.option("--ordered", is_flag=True, help="Keep result lines in the order of the input."),
@@ -81,7 +82,7 @@ def _options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
 
 
 @click.command(short_help="Run a batch, or go on with it.")
-@click.argument("input_name", metavar="INPUT|-")
+@click.argument("input_name", metavar="INPUT|-", type=click.Path(allow_dash=True))
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run lives; jobs.jsonl → jobs.run.")
 @click.option("--append", is_flag=True, help="Take in lines that were appended to a finished input.")
 @_options(_CONFIGURATION, _RESULTS, _MONEY, _TIME, _DISPLAY, _HOOKS)

@@ -12,12 +12,12 @@ import asyncio
 import os
 import shlex
 import signal
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from engine.connection import describe, key_for
 from engine.console.hooks import BROKEN, NO_HOOKS, Ending, Hooks, run_hook, surveyed, without_key
 from engine.console.messages import harmless, say, say_error, say_hint, warn
-from engine.console.metrics import serving
 from engine.console.progress import Progress
 from engine.console.words import duration_words
 from engine.errors import EngineError, ExitCode
@@ -26,6 +26,8 @@ from engine.run import STREAM_BROKEN, Run
 from engine.scheduling.stop import Manner, Stop
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from engine.config import RunConfig
     from engine.run import RunRequest
 
@@ -54,7 +56,7 @@ async def _conduct(request: RunRequest, *, quiet: bool, show_progress: bool, hoo
     run, signals = Run(request), _Signals()
     inherited: dict[str, str] | None = None
     try:
-        async with run, serving(run, request.config.metrics) as metrics_url:
+        async with run, _metrics(run, request.config) as metrics_url:
             signals.install(run)
             if metrics_url and not quiet:
                 say(f"metrics: {metrics_url}")
@@ -79,6 +81,16 @@ async def _conduct(request: RunRequest, *, quiet: bool, show_progress: bool, hoo
     if inherited is not None:
         await _run_hook(hooks, signals, inherited, _ending(run))
     return int(run.exit_code)
+
+
+def _metrics(run: Run, config: RunConfig) -> AbstractAsyncContextManager[str]:
+    """Serve the figures of a run if that is asked for; the address is empty if not."""
+    host, port = config.metrics.host, config.metrics.port
+    if port is None:
+        return nullcontext("")
+    from engine.console.metrics import serving  # noqa: PLC0415 (a server and its libraries, which few runs need)
+
+    return serving(run, host=host, port=port)
 
 
 def _code_of(error: Exception) -> int:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from engine.config import Metrics
     from engine.run import Run
 
 CONNECTIONS_MAX = 16
@@ -45,23 +44,20 @@ STATES = ("pending", *PLACES, "succeeded", "failed", "invalid", "unknown", "held
 
 
 @asynccontextmanager
-async def serving(run: Run, settings: Metrics) -> AsyncIterator[str]:
-    """Serve the figures of an open run while the block lasts; yields the address of ``/metrics``, empty if off.
+async def serving(run: Run, *, host: str, port: int) -> AsyncIterator[str]:
+    """Serve the figures of an open run while the block lasts; yields the address of ``/metrics``.
 
     Raises:
         ConfigError: the port cannot be opened.
     """
-    if settings.port is None:
-        yield ""
-        return
     registry = CollectorRegistry()
     registry.register(RunCollector(run))
     ProcessCollector(registry=registry)
     server = web.Server(_Answers(run, registry).answer, access_log=None)
-    listener = await _listen(server, settings.host, settings.port)
+    listener = await _listen(server, host, port)
     try:
-        host, port = listener.sockets[0].getsockname()[:2]
-        yield f"http://{f'[{host}]' if ':' in host else host}:{port}/metrics"
+        address, number = listener.sockets[0].getsockname()[:2]
+        yield f"http://{f'[{address}]' if ':' in address else address}:{number}/metrics"
     finally:
         listener.close()
         await server.shutdown(CLOSE_S)

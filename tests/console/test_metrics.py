@@ -13,7 +13,6 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as families
 
-from engine.config import Metrics
 from engine.console.metrics import CONNECTIONS_MAX, RunCollector, serving
 from engine.errors import ConfigError, ExitCode
 from engine.scheduling.stop import Manner, Stop
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.sockets
 
-FREE = Metrics(port=0)
+HOST = "127.0.0.1"
 
 
 def a_run(**figures: Any) -> Any:
@@ -71,7 +70,7 @@ def samples(text: str) -> dict[str, float]:
 
 
 async def test_every_figure_has_its_name_and_its_unit(run: Run, session: aiohttp.ClientSession) -> None:
-    async with serving(run, FREE) as url:
+    async with serving(run, host=HOST, port=0) as url:
         assert samples(await text_of(session, url)) == {
             'engine_jobs{state="pending"}': 7,
             'engine_jobs{state="submitting"}': 1,
@@ -108,7 +107,7 @@ async def test_the_states_of_the_jobs_add_up_to_the_lines(run: Run) -> None:
 
 
 async def test_figures_are_read_anew_at_each_scrape(run: Run, session: aiohttp.ClientSession) -> None:
-    async with serving(run, FREE) as url:
+    async with serving(run, host=HOST, port=0) as url:
         before = samples(await text_of(session, url))["engine_throttled_total"]
         run.tally.note_throttle(0.0)
         assert samples(await text_of(session, url))["engine_throttled_total"] == before + 1
@@ -116,7 +115,7 @@ async def test_figures_are_read_anew_at_each_scrape(run: Run, session: aiohttp.C
 
 async def test_it_is_valid_open_metrics_for_who_asks_for_that(run: Run, session: aiohttp.ClientSession) -> None:
     accept = "application/openmetrics-text; version=1.0.0"
-    async with serving(run, FREE) as url:
+    async with serving(run, host=HOST, port=0) as url:
         text = await text_of(session, url, Accept=accept)
     names = {family.name for family in open_metrics(text)}  # type: ignore[no-untyped-call]
     assert {"engine_jobs", "engine_requests", "engine_lag_seconds", "engine_build"} <= names
@@ -125,7 +124,7 @@ async def test_it_is_valid_open_metrics_for_who_asks_for_that(run: Run, session:
 async def test_the_sign_of_life_says_what_is_waited_for_and_why_it_stops(
     run: Any, session: aiohttp.ClientSession
 ) -> None:
-    async with serving(run, FREE) as url:
+    async with serving(run, host=HOST, port=0) as url:
         place = url.replace("/metrics", "/healthz")
         assert json.loads(await text_of(session, place)) == {
             "waits_for": None,
@@ -141,7 +140,7 @@ async def test_the_sign_of_life_says_what_is_waited_for_and_why_it_stops(
 
 
 async def test_other_places_and_methods_are_refused(run: Run, session: aiohttp.ClientSession) -> None:
-    async with serving(run, FREE) as url:
+    async with serving(run, host=HOST, port=0) as url:
         async with session.get(url.replace("/metrics", "/run.db")) as reply:
             assert reply.status == 404
         async with session.post(url, data=b"x" * 10_000) as reply:
@@ -151,7 +150,7 @@ async def test_other_places_and_methods_are_refused(run: Run, session: aiohttp.C
 
 
 async def test_what_is_no_http_is_answered_in_silence(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
-    async with serving(run, FREE) as url:
+    async with serving(run, host=HOST, port=0) as url:
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(url))
         writer.write(b"\x16\x03\x01 what\r\n\r\n")
         assert b" 400 " in await reader.readline()
@@ -163,7 +162,7 @@ async def test_what_is_no_http_is_answered_in_silence(run: Run, capfd: pytest.Ca
 async def test_one_connection_too_many_is_closed_and_a_free_place_is_given_again(
     run: Run, session: aiohttp.ClientSession
 ) -> None:
-    async with serving(run, FREE) as url:
+    async with serving(run, host=HOST, port=0) as url:
         idle = []
         for _ in range(CONNECTIONS_MAX):
             idle.append(await asyncio.open_connection("127.0.0.1", port_of(url)))
@@ -190,7 +189,7 @@ async def wait_for_an_answer(session: aiohttp.ClientSession, url: str) -> None:
 
 
 async def test_the_server_ends_with_the_block_whoever_is_connected(run: Run) -> None:
-    async with serving(run, FREE) as url:
+    async with serving(run, host=HOST, port=0) as url:
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(url))
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n")
         assert b" 200 " in await reader.readline()
@@ -201,15 +200,10 @@ async def test_the_server_ends_with_the_block_whoever_is_connected(run: Run) -> 
         await asyncio.open_connection("127.0.0.1", port_of(url))
 
 
-async def test_without_a_port_nothing_listens(run: Run) -> None:
-    async with serving(run, Metrics()) as url:
-        assert url == ""
-
-
 async def test_a_taken_port_is_one_error_with_what_to_do(run: Run) -> None:
-    async with serving(run, FREE) as url:
+    async with serving(run, host=HOST, port=0) as url:
         with pytest.raises(ConfigError, match=r"metrics\.port: 127.0.0.1:\d+ cannot be opened .*in use") as caught:
-            async with serving(run, Metrics(port=port_of(url))):
+            async with serving(run, host=HOST, port=port_of(url)):
                 pass
     assert caught.value.exit_code == ExitCode.USAGE
     assert "metrics.port=N" in caught.value.hint
@@ -222,7 +216,7 @@ async def test_a_host_that_is_none_is_named(run: Run, host: str, monkeypatch: py
 
     monkeypatch.setattr("socket.getaddrinfo", unknown)
     with pytest.raises(ConfigError, match=r"metrics\.(host|port)"):
-        async with serving(run, Metrics(port=0, host=host)):
+        async with serving(run, host=host, port=0):
             pass
 
 
@@ -254,7 +248,7 @@ async def test_a_taken_port_ends_a_run_before_anything_is_submitted(
 ) -> None:
     jobs = some_jobs(tmp_path, 3)
     before = provider.bill()["submits"]
-    async with serving(run, FREE) as url:
+    async with serving(run, host=HOST, port=0) as url:
         options = provider.options(f"metrics.port={port_of(url)}")
         done = await asyncio.to_thread(engine, "run", jobs, *options, "--on-stop", "echo stopped", cwd=tmp_path)
     assert done.code == 2

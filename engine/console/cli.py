@@ -17,6 +17,7 @@ from engine.console.control_command import control
 from engine.console.doctor_command import doctor
 from engine.console.messages import say, say_error, say_hint
 from engine.console.plan_command import plan
+from engine.console.report_command import report
 from engine.console.run_command import resume, retry, run
 from engine.console.simulate_command import simulate
 from engine.console.status_command import status
@@ -51,7 +52,7 @@ def engine() -> None:
     """
 
 
-for _command in (run, resume, plan, doctor, status, control, retry, verify, simulate):
+for _command in (run, resume, plan, doctor, status, control, retry, verify, report, simulate):
     engine.add_command(_command)
 
 

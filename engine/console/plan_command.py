@@ -19,7 +19,7 @@ PLAN_VERSION = 1
 
 
 @click.command(short_help="Validate and estimate a batch; pays nothing.")
-@click.argument("input_name", metavar="INPUT|-")
+@click.argument("input_name", metavar="INPUT|-", type=click.Path(allow_dash=True))
 @click.option("-c", "--config", "config_path", type=click.Path(path_type=Path), help="Configuration file (TOML).")
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One key of the configuration; may be repeated."

@@ -39,6 +39,7 @@ class RunDir:
         self.media = root / "media"
         self.log = root / "run.log"
         self.summary = root / "summary.json"
+        self.report = root / "report.html"
         self.control = root / "control.jsonl"
         self.lock = root / "lock"
         self.simulator_journal = root / "simulator.jsonl"

@@ -97,6 +97,7 @@ class Lane:
         self._room.set()
         self._open_at = 0.0
         self._turn_at = 0.0
+        self._throttled_until = 0.0
         self._pressed = False
         self._closed: frozenset[Urgency] = frozenset()
         self._limiter = AsyncLimiter(1, spacing_s(pace.per_minute))
@@ -114,6 +115,11 @@ class Lane:
     def open_in_s(self) -> float:
         """How long the server asked us to wait yet; 0 when the lane is open."""
         return max(0.0, self._open_at - self._clock.now())
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether a 429 holds it."""
+        return self._throttled_until > self._clock.now()
 
     @property
     def turn_in_s(self) -> float:
@@ -192,7 +198,8 @@ class Lane:
     def throttled(self, permit: Permit, wait_s: float) -> None:
         """Take note of a 429: wait as asked, and go on more slowly if it was the present pace that was too fast."""
         self._breaker.answered()
-        self.hold_until(self._clock.now() + wait_s)
+        self._throttled_until = self._clock.now() + wait_s
+        self.hold_until(self._throttled_until)
         self.pace.throttled(permit)
         self._look_for_room()
 

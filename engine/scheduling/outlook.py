@@ -43,7 +43,7 @@ class Outlook:
 
     def _held_up(self) -> str:
         for lane in (self._lanes.submits, self._lanes.reads):
-            if lane.open_in_s > 0:
+            if lane.open_in_s > 0 and (lane.outage or lane.is_throttled):
                 return self._closed(lane)
         if self._feeder.reason:
             return f"submits pause: {self._feeder.reason}"

@@ -16,6 +16,7 @@ from engine.scheduling.stop import Manner, Stop
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+BY_NUMBER = "as many as this command may"
 _CENT_FRACTION = 1e-9
 """Sums of floats may miss an exact budget by their last bits."""
 
@@ -66,7 +67,7 @@ class Spend:
     def refusal(self, model: str) -> str:
         """Say why one more job of the model may not be submitted now; empty if it may."""
         if self.jobs_max is not None and len(self._submitted) >= self.jobs_max:
-            return f"{self.jobs_max} jobs were submitted, as many as this command may"
+            return f"{self.jobs_max} jobs were submitted, {BY_NUMBER}"
         if self.cost_usd_max is None:
             return ""
         price_usd = self.price_usd(model)
@@ -83,7 +84,9 @@ class Spend:
     @staticmethod
     def stop(refusal: str) -> Stop:
         """Return the reason to stop once nothing is left whose settlement could make room."""
-        hint = "raise budget.cost_usd_max or --max-jobs, or set budget.price_usd; then run the same command again"
+        by_number = refusal.endswith(BY_NUMBER)
+        raised = "--max-jobs" if by_number else "budget.cost_usd_max, or set budget.price_usd"
+        hint = f"raise {raised}; then run the same command again"
         return Stop("budget", refusal, ExitCode.STOPPED, Manner.HARVEST, hint)
 
     def reserve(self, job: int, price_usd: float | None, *, counted: bool = True) -> None:

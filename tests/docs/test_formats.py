@@ -10,6 +10,7 @@ import json
 import re
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
@@ -20,10 +21,15 @@ from engine.audit.audit import Audit, encode
 from engine.audit.findings import REMEDIES, Finding, Remedy
 from engine.config import describe_keys
 from engine.console.cli import engine as command_line
+from engine.console.hooks import Ending, variables
+from engine.console.metrics import RunCollector, health
 from engine.console.plan_command import PLAN_VERSION
+from engine.console.report.figures import REPORT_VERSION, JobRow, Report
+from engine.console.report.timeline import Bucket
 from engine.console.simulate_command import _announce
 from engine.console.status_command import STATUS_VERSION, _json
 from engine.console.verify_command import VERIFY_VERSION
+from engine.doctor.check import DOCTOR_VERSION, Examination, as_record, ok
 from engine.errors import ExitCode
 from engine.job.job_line import _BESIDE_BODY, _BESIDE_PARAMS
 from engine.job.records import JobError, ResultLine, StoredFile, Timings
@@ -296,6 +302,38 @@ def test_the_keys_and_findings_of_the_verification_are_described() -> None:
     agree(names("The verification", "remedy"), {remedy.value for remedy in Remedy})
 
 
+def test_every_metric_is_described() -> None:
+    run: Any = SimpleNamespace(tally=Tally(), stop=None, waits_for="", submit_pace_per_minute=1.0)
+    suffix = {"counter": "_total", "info": "_info"}
+    agree(names("Metrics", "metric"), {f.name + suffix.get(f.type, "") for f in RunCollector(run).collect()})
+    agree(names("Metrics", "health key"), json.loads(health(run)))
+
+
+def test_every_variable_of_a_command_after_a_run_is_described() -> None:
+    ending = Ending(
+        directory=RunDir(Path("r")),
+        exit_code=0,
+        found=None,
+        output=None,
+        summarised=False,
+        stopped_kind="",
+        stopped_message="",
+    )
+    agree(names("Commands after a run", "variable"), variables(ending, event="stop"))
+
+
+def test_the_keys_of_the_examination_are_described() -> None:
+    record = as_record(Examination(checks=(ok("key", ""),), history_shape=None))
+    agree(names("The examination", "doctor key"), record)
+    agree(names("The examination", "check key"), record["checks"][0])
+
+
+def test_the_keys_of_the_report_are_described() -> None:
+    agree(names("The report", "report key"), Report.__struct_fields__)
+    agree(names("The report", "step key"), Bucket.__struct_fields__)
+    agree(names("The report", "reported job key"), JobRow.__struct_fields__)
+
+
 def test_the_versions_are_those_of_the_code() -> None:
     documented = {cells[0].strip("`"): int(cells[1]) for cells in rows("Versions", "format")}
     assert documented == {
@@ -304,6 +342,8 @@ def test_the_versions_are_those_of_the_code() -> None:
         "status --json": STATUS_VERSION,
         "plan --json": PLAN_VERSION,
         "verify --json": VERIFY_VERSION,
+        "doctor --json": DOCTOR_VERSION,
+        "report --format json": REPORT_VERSION,
     }
     assert f"{schema.APPLICATION_ID:#X}".replace("X", "x") in section("The ledger")
 

@@ -1,0 +1,173 @@
+"""The report in each of its formats: a page to look at, JSON, a table of jobs, and a few lines for a message."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import os
+import shlex
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import jinja2
+import msgspec
+import orjson
+
+from engine.clock import iso_utc
+from engine.console.messages import harmless
+from engine.console.words import counted, duration_words
+
+if TYPE_CHECKING:
+    from engine.console.report.figures import JobRow, Report
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet takes a cell that begins so for a formula (https://owasp.org/www-community/attacks/CSV_Injection)."""
+COLUMNS = (
+    "line",
+    "id",
+    "place",
+    "model",
+    "request_id",
+    "attempts",
+    "polls",
+    "cost_usd",
+    "duration_s",
+    "lag_s",
+    "submitted_utc",
+    "completed_utc",
+    "file",
+    "error_kind",
+    "error_message",
+    "prompt",
+)
+
+
+def as_html(report: Report, *, root: Path, beside: Path) -> str:
+    """Return the page: one file that loads nothing but the media, which it names relative to where it lies.
+
+    Args:
+        report: the document.
+        root: the run directory.
+        beside: the directory that the page will lie in.
+    """
+    style, script = _asset("report.css"), _asset("report.js")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    return environment.from_string(_asset("report.html.j2")).render(
+        report=report,
+        style=style,
+        script=script,
+        policy=content_policy(style, script),
+        data=embedded(document(report, root=root, beside=beside)),
+    )
+
+
+def content_policy(style: str, script: str) -> str:
+    """Return a content security policy under which nothing but this style and this script has any effect."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"style-src '{_digest(style)}'",
+            f"script-src '{_digest(script)}'",
+            "img-src 'self' file: data:",
+            "media-src 'self' file:",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+
+
+def document(report: Report, *, root: Path, beside: Path) -> dict[str, Any]:
+    """Return what the page's script draws: the report, with addresses of files and the commands that go on from it."""
+    whole: dict[str, Any] = msgspec.to_builtins(report)
+    prefix = os.path.relpath(root.absolute(), beside.absolute())
+    for job in whole["jobs"]:
+        job["files"] = [[_address(prefix, path), kind, size] for path, kind, size in job["files"]]
+    run_dir = shlex.quote(str(root))
+    whole["commands"] = {
+        "retry": f"engine retry {run_dir} --error ",
+        "resume": f"engine resume {run_dir}",
+        "verify": f"engine verify {run_dir}",
+    }
+    return whole
+
+
+def embedded(whole: dict[str, Any]) -> str:
+    """Return JSON that cannot end the element it stands in, nor open another."""
+    return (
+        orjson.dumps(whole).decode().replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    )
+
+
+def as_json(report: Report) -> bytes:
+    """Return the document as JSON."""
+    return orjson.dumps(msgspec.to_builtins(report), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def as_csv(report: Report) -> str:
+    """Return one row a job; no cell is a formula."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for job in report.jobs:
+        writer.writerow([_cell(value) for value in _row(job)])
+    return table.getvalue()
+
+
+def as_markdown(report: Report) -> str:
+    """Return a few lines for a message or an issue."""
+    found = report.survey
+    places = (
+        f"{found.succeeded:,} of {found.lines:,} succeeded",
+        f"{found.failed:,} failed",
+        f"{found.invalid:,} invalid",
+        f"{found.unknown:,} unknown",
+        f"{found.in_flight + found.remaining:,} to come",
+    )
+    money = f"${found.spent_usd:,.2f} spent on {counted(found.submissions, 'submission')}"
+    rest = f"${found.reserved_usd:,.2f} reserved, {found.media_bytes / 1e6:,.1f} MB of media"
+    lines = [f"**{_inline(report.name)}**: {', '.join(places)}", "", f"- {money}, {rest}"]
+    if report.wall_s is not None:
+        lines.append(f"- {duration_words(report.wall_s)}, {report.finished_per_hour or 0:,.1f} jobs an hour")
+    lines += [
+        f"- {cause.jobs:,} {cause.status} ({cause.kind}), for example line {cause.example_line}: "
+        f"{_inline(cause.example_message)}"
+        for cause in found.causes
+    ]
+    lines += [f"- {'kept' if promise.kept else 'BROKEN'}: {promise.promise}" for promise in report.promises]
+    return "\n".join(lines) + "\n"
+
+
+def _inline(text: str) -> str:
+    """Return text that Markdown shows as it is."""
+    return "".join(f"\\{character}" if character in "\\`*_{}[]<>()#+-!|" else character for character in harmless(text))
+
+
+def _row(job: JobRow) -> list[Any]:
+    error = job.error or {}
+    times = [None if utc is None else iso_utc(utc) for utc in (job.submitted_utc, job.completed_utc)]
+    file = job.files[0][0] if job.files else None
+    return [
+        job.line, job.id, job.place, job.model, job.request_id, job.attempts, job.polls, job.cost_usd, job.duration_s,
+        job.lag_s, *times, file, error.get("kind"), error.get("message"), job.prompt,
+    ]  # fmt: skip
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+
+
+def _address(prefix: str, path: str) -> str:
+    return quote(path if Path(path).is_absolute() or prefix == "." else f"{prefix}/{path}")
+
+
+def _asset(name: str) -> str:
+    return resources.files("engine.console.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,74 @@
+"""A run over time, in at most a few hundred even steps: submissions, completions, what is in flight, money, 429s."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping
+
+BUCKETS_MAX = 240
+MINUTE_S = 60
+STEPS_S = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600, 86_400, 604_800)
+
+
+class Bucket(msgspec.Struct, frozen=True):
+    """One step.
+
+    Attributes:
+        utc: when it begins, epoch seconds.
+        submitted, completed, throttled: what happened in it.
+        in_flight: requests that were submitted and not completed at its end.
+        spent_usd: charged from the beginning of the run to its end.
+    """
+
+    utc: float
+    submitted: int
+    completed: int
+    throttled: int
+    in_flight: int
+    spent_usd: float
+
+
+def timeline(db: sqlite3.Connection, *, throttles: Mapping[int, int]) -> tuple[Bucket, ...]:
+    """Return the steps of a run.
+
+    Args:
+        db: the ledger.
+        throttles: how many 429s came in each minute since the epoch.
+    """
+    rows = db.execute(
+        "SELECT submitted_utc, completed_utc, coalesce(cost_usd, 0) FROM attempt WHERE submitted_utc IS NOT NULL"
+    ).fetchall()
+    if not rows:
+        return ()
+    first = min(row[0] for row in rows)
+    last = max(max(row[0], row[1] or 0.0) for row in rows)
+    step_s = next((step for step in STEPS_S if (last - first) / step < BUCKETS_MAX), STEPS_S[-1])
+    begin = first - first % step_s
+    count = int((last - begin) // step_s) + 1
+    submitted, completed, throttled, spent_usd = [0] * count, [0] * count, [0] * count, [0.0] * count
+    for submitted_utc, completed_utc, cost_usd in rows:
+        submitted[int((submitted_utc - begin) // step_s)] += 1
+        if completed_utc is not None:
+            place = int((completed_utc - begin) // step_s)
+            completed[place] += 1
+            spent_usd[place] += cost_usd
+    for minute, times in throttles.items():
+        # A minute that was under way when the run began counts for its first step.
+        place = int(max(minute * MINUTE_S - begin, 0.0) // step_s)
+        if (minute + 1) * MINUTE_S > begin and place < count:
+            throttled[place] += times
+    buckets, in_flight, spent = [], 0, 0.0
+    for place in range(count):
+        in_flight += submitted[place] - completed[place]
+        spent += spent_usd[place]
+        buckets.append(
+            Bucket(
+                begin + place * step_s, submitted[place], completed[place], throttled[place], in_flight, round(spent, 4)
+            )
+        )
+    return tuple(buckets)

@@ -1,0 +1,139 @@
+"""What the report says, in each of its formats, and that nothing from outside can do anything in any of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from engine.console.report.figures import gather, histogram
+from engine.console.report.formats import (
+    FORMULA_STARTS,
+    as_csv,
+    as_html,
+    as_json,
+    as_markdown,
+    content_policy,
+    embedded,
+)
+from engine.ledger.schema import open_for_reading
+from tests.report.ledgers import BEGIN_UTC, HOSTILE, make_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from engine.console.report.figures import Report
+
+JOBS = 300
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("report") / "night.run", JOBS)
+
+
+@pytest.fixture(scope="module")
+def found(root: Path) -> Report:
+    db = open_for_reading(root / "run.db")
+    try:
+        return gather(db, name=root.name, made_utc=BEGIN_UTC + 5_000, running=None)
+    finally:
+        db.close()
+
+
+class _Scripts(HTMLParser):
+    """Collects the elements of a page that could load or run something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in {"script", "link", "img", "iframe", "object", "video", "audio", "style", "base"}:
+            self.found.append((tag, dict(attrs)))
+
+
+def test_every_job_is_in_it_and_the_places_add_up(found: Report) -> None:
+    assert len(found.jobs) == found.survey.lines == JOBS
+    assert sum(job.place == "succeeded" for job in found.jobs) == found.survey.succeeded
+    assert sum(bucket.submitted for bucket in found.timeline) == found.survey.submissions
+    assert found.timeline[-1].spent_usd == pytest.approx(found.survey.spent_usd)
+    assert sum(bucket.throttled for bucket in found.timeline) == 0  # they came after the last submission
+
+
+def test_what_is_in_flight_is_what_was_submitted_and_not_completed(found: Report) -> None:
+    last = found.timeline[-1]
+    assert last.in_flight == sum(b.submitted for b in found.timeline) - sum(b.completed for b in found.timeline)
+
+
+def test_a_histogram_counts_every_value() -> None:
+    made = histogram([1.0, 2.0, 3.0, 100.0])
+    assert made is not None
+    assert sum(made.counts) == 4
+    assert made.counts[-1] >= 1
+    assert histogram([]) is None
+
+
+def test_the_page_is_one_file_that_loads_nothing(found: Report, root: Path) -> None:
+    page = as_html(found, root=root, beside=root)
+    scripts = _Scripts()
+    scripts.feed(page)
+    assert [(tag, attrs.get("src"), attrs.get("href")) for tag, attrs in scripts.found] == [
+        ("style", None, None), ("script", None, None), ("script", None, None),
+    ]  # fmt: skip
+    assert not re.search(r"https?://(?!example\.com|owasp)", re.sub(r"http://www\.w3\.org/\S+", "", page))
+
+
+def test_the_policy_allows_the_pages_own_style_and_script_alone() -> None:
+    policy = content_policy("a { }", "let b")
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+
+
+def test_no_id_prompt_or_error_can_end_the_data_or_begin_an_element(found: Report, root: Path) -> None:
+    page = as_html(found, root=root, beside=root)
+    data = page.partition('id="data">')[2].partition("</script>")[0]
+    assert "<" not in data
+    ids = [job["id"] for job in orjson.loads(data)["jobs"]]
+    assert ids[0] == HOSTILE[0]
+    assert ids[4] == "\\u202egnp.exe"
+    assert ids[5] == "\\x1b[2Jgone"
+    assert "<script>alert" not in page
+
+
+@pytest.mark.parametrize("text", ["</script>", "<!--", "\u2028", "]]>"])
+def test_embedded_json_is_still_the_same_value(text: str) -> None:
+    assert orjson.loads(embedded({"a": text})) == {"a": text}
+    assert "<" not in embedded({"a": text})
+
+
+def test_no_cell_of_the_table_is_a_formula(found: Report) -> None:
+    rows = list(csv.reader(io.StringIO(as_csv(found))))
+    assert len(rows) == JOBS + 1
+    assert not [cell for row in rows[1:] for cell in row if cell.startswith(FORMULA_STARTS)]
+    assert rows[3][1] == f"'{HOSTILE[2]}"
+
+
+def test_json_is_versioned_and_whole(found: Report) -> None:
+    whole = orjson.loads(as_json(found))
+    assert whole["version"] == 1
+    assert len(whole["jobs"]) == JOBS
+
+
+def test_the_few_lines_say_what_matters_and_hold_no_markup(found: Report) -> None:
+    text = as_markdown(found)
+    assert f"of {JOBS} succeeded" in text
+    assert "kept: No job was paid for twice" in text
+    assert "<" not in text
+
+
+def test_media_are_named_from_where_the_page_lies(found: Report, root: Path) -> None:
+    beside = as_html(found, root=root, beside=root)
+    above = as_html(found, root=root, beside=root.parent)
+    assert '"media/clip-00000.mp4"' in beside
+    assert '"night.run/media/clip-00000.mp4"' in above

@@ -14,6 +14,7 @@ import click
 
 from engine import __version__
 from engine.console.control_command import control
+from engine.console.dashboard_command import dashboard
 from engine.console.doctor_command import doctor
 from engine.console.messages import say, say_error, say_hint
 from engine.console.plan_command import plan
@@ -52,7 +53,7 @@ def engine() -> None:
     """
 
 
-for _command in (run, resume, plan, doctor, status, control, retry, verify, report, simulate):
+for _command in (run, resume, plan, doctor, status, control, retry, verify, report, dashboard, simulate):
     engine.add_command(_command)
 
 

@@ -15,6 +15,7 @@ import signal
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from engine.clock import SystemClock
 from engine.connection import describe, key_for
 from engine.console.hooks import BROKEN, NO_HOOKS, Ending, Hooks, run_hook, surveyed, without_key
 from engine.console.messages import harmless, say, say_error, say_hint, warn
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from engine.config import RunConfig
+    from engine.console.dashboard import Dashboard
     from engine.run import RunRequest
 
 
@@ -43,21 +45,36 @@ CAUSES_SHOWN_MAX = 5
 WARNINGS_SHOWN_MAX = 5
 
 
-def conduct(request: RunRequest, *, quiet: bool, show_progress: bool, hooks: Hooks = NO_HOOKS) -> int:
+def conduct(
+    request: RunRequest, *, quiet: bool, show_progress: bool, hooks: Hooks = NO_HOOKS, dashboard_port: int | None = None
+) -> int:
     """Work on a run until it ends; return the exit code.
+
+    Args:
+        request: what is asked.
+        quiet: whether nothing but errors and the last line is said.
+        show_progress: whether progress is shown.
+        hooks: the person's commands after the run.
+        dashboard_port: where the report's page is served live; None for nowhere.
 
     Raises:
         EngineError: the run could not be opened or could not go on.
     """
-    return asyncio.run(_conduct(request, quiet=quiet, show_progress=show_progress, hooks=hooks))
+    return asyncio.run(
+        _conduct(request, quiet=quiet, show_progress=show_progress, hooks=hooks, dashboard_port=dashboard_port)
+    )
 
 
-async def _conduct(request: RunRequest, *, quiet: bool, show_progress: bool, hooks: Hooks) -> int:
+async def _conduct(
+    request: RunRequest, *, quiet: bool, show_progress: bool, hooks: Hooks, dashboard_port: int | None
+) -> int:
     run, signals = Run(request), _Signals()
     inherited: dict[str, str] | None = None
     try:
-        async with run, _metrics(run, request.config) as metrics_url:
+        async with run, _metrics(run, request.config) as metrics_url, _dashboard(run, dashboard_port) as dashboard:
             signals.install(run)
+            if dashboard is not None:
+                say(f"dashboard: {dashboard.url}")
             if metrics_url and not quiet:
                 say(f"metrics: {metrics_url}")
             if request.reopen is not None:
@@ -91,6 +108,15 @@ def _metrics(run: Run, config: RunConfig) -> AbstractAsyncContextManager[str]:
     from engine.console.metrics import serving  # noqa: PLC0415 (a server and its libraries, which few runs need)
 
     return serving(run, host=host, port=port)
+
+
+def _dashboard(run: Run, port: int | None) -> AbstractAsyncContextManager[Dashboard | None]:
+    """Serve the report's page live if that is asked for."""
+    if port is None:
+        return nullcontext(None)
+    from engine.console.dashboard import Dashboard  # noqa: PLC0415 (a server and its libraries, which few runs need)
+
+    return Dashboard(run.directory, port=port, clock=SystemClock())
 
 
 def _code_of(error: Exception) -> int:

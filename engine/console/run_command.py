@@ -55,6 +55,15 @@ _TIME = (
 )
 _DISPLAY = (
     click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors and the last line."),
+    click.option(
+        "--dashboard",
+        "dashboard_port",
+        type=click.IntRange(0, 65_535),
+        is_flag=False,
+        flag_value=0,
+        metavar="[PORT]",
+        help="Serve the report's page live on the loopback address while the run works.",
+    ),
     click.option("--no-progress", is_flag=True, help="No live panel and no progress lines."),
     click.option(
         "--log-level",
@@ -192,6 +201,7 @@ def _conduct(
     output: str | None,
     quiet: bool,
     no_progress: bool,
+    dashboard_port: int | None,
     deadline_utc: float | None,
     span_s: float | None,
     on_finish: str | None,
@@ -220,4 +230,5 @@ def _conduct(
         quiet=quiet,
         show_progress=not (quiet or no_progress),
         hooks=Hooks(on_finish, on_stop),
+        dashboard_port=dashboard_port,
     )

@@ -82,10 +82,11 @@ def test_it_is_filtered_by_words_and_by_place(large: Path) -> None:
     with page_of(large) as page:
         page.keyboard.press("/")
         page.keyboard.type("clip-00123")
-        page.wait_for_function("document.querySelectorAll('.card').length === 1")
+        page.locator("#count", has_text="1 of 2,000").wait_for()
+        assert page.locator(".card").count() == 1
         page.locator("#search").fill("")
         page.locator(".chip", has_text="failed").click()
-        page.wait_for_function("document.getElementById('count').textContent.includes('of 2,000')")
+        page.locator(".chip[aria-pressed=true]", has_text="failed").wait_for()
         assert page.locator(".card .dot.succeeded").count() == 0
         assert page.locator(".card .dot.failed").count() > 10
 

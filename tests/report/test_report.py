@@ -79,6 +79,13 @@ def test_a_histogram_counts_every_value() -> None:
     assert histogram([]) is None
 
 
+def test_whole_numbers_have_a_bin_each() -> None:
+    made = histogram([1.0, 2.0, 2.0, 5.0], whole=True)
+    assert made is not None
+    assert made.counts[:3] == (0, 1, 2)
+    assert sum(made.counts) == 4
+
+
 def test_the_page_is_one_file_that_loads_nothing(found: Report, root: Path) -> None:
     page = as_html(found, root=root, beside=root)
     scripts = _Scripts()

@@ -6,6 +6,7 @@ newer one of the same shape. Reads only, beside whoever writes; holds one row a 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -122,22 +123,31 @@ def gather(db: sqlite3.Connection, *, name: str, made_utc: float, running: str |
         timeline=timeline(db, throttles=_throttles(facts)),
         durations=histogram([job.duration_s for job in jobs if job.duration_s is not None]),
         lags=histogram([job.lag_s for job in jobs if job.lag_s is not None]),
-        polls=histogram([float(job.polls) for job in jobs if job.polls]),
+        polls=histogram([float(job.polls) for job in jobs if job.polls], whole=True),
         jobs=jobs,
     )
 
 
-def histogram(values: list[float]) -> Histogram | None:
-    """Count values in even bins from 0 to a little above their 99th percentile; what is above goes into the last."""
+def histogram(values: list[float], *, whole: bool = False) -> Histogram | None:
+    """Count values in even bins from 0 to a little above their 99th percentile; what is above goes into the last.
+
+    Args:
+        values: not negative.
+        whole: whether they are whole numbers, each of which should have a bin of its own.
+    """
     if not values:
         return None
     ordered = sorted(values)
     top = ordered[int(0.99 * (len(ordered) - 1))] * 1.05 or 1.0
-    counts = [0] * BINS
+    bins = BINS
+    if whole:  # a bin each, as long as there are few
+        bins = min(BINS, math.ceil(top))
+        top = float(bins * math.ceil(top / bins))
+    counts = [0] * bins
     for value in ordered:
-        counts[min(int(value / top * BINS), BINS - 1)] += 1
+        counts[min(int(value / top * bins), bins - 1)] += 1
     return Histogram(
-        edges=tuple(round(top * edge / BINS, 4) for edge in range(BINS + 1)),
+        edges=tuple(round(top * edge / bins, 4) for edge in range(bins + 1)),
         counts=tuple(counts),
         median=round(ordered[len(ordered) // 2], 3),
         p95=round(ordered[int(0.95 * (len(ordered) - 1))], 3),

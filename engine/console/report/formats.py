@@ -46,18 +46,20 @@ COLUMNS = (
 )
 
 
-def as_html(report: Report, *, root: Path, beside: Path) -> str:
+def as_html(report: Report, *, root: Path, beside: Path, live: bool = False) -> str:
     """Return the page: one file that loads nothing but the media, which it names relative to where it lies.
 
     Args:
         report: the document.
         root: the run directory.
         beside: the directory that the page will lie in.
+        live: whether the page asks whoever serves it for newer figures, and steers the run.
     """
     style, script = _asset("report.css"), _asset("report.js")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     return environment.from_string(_asset("report.html.j2")).render(
         report=report,
+        live=live,
         style=style,
         script=script,
         policy=content_policy(style, script),

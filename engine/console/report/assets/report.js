@@ -363,3 +363,61 @@ addEventListener("resize", () => {
 });
 
 render(JSON.parse($("data").textContent));
+
+// --- live -------------------------------------------------------------------------------------------
+
+const LOOK_MS = 2000;
+const JOBS_MS = 10000;
+const live = { jobsAt: Date.now(), decided: 0 };
+
+function decidedOf(found) {
+  return found.succeeded + found.failed + found.invalid + found.unknown;
+}
+
+/** Ask for newer figures; the jobs, which are nearly all of it, only when some were decided and not too often. */
+async function look() {
+  const due = Date.now() - live.jobsAt > JOBS_MS && decidedOf(state.data.survey) !== live.decided;
+  try {
+    const reply = await fetch(due ? "data.json?jobs" : "data.json", { cache: "no-store" });
+    if (!reply.ok) throw new Error(String(reply.status));
+    update(await reply.json());
+  } catch {
+    $("live").textContent = "nobody answers any more";
+  }
+  setTimeout(look, LOOK_MS);
+}
+
+function update(data) {
+  const jobs = data.jobs ?? state.data.jobs;
+  state.data = { ...data, jobs };
+  drawHeadline(data);
+  drawPromises(data.promises);
+  drawTimeline(data.timeline);
+  drawHistograms(data);
+  drawFailures(data);
+  drawUnknown(data);
+  $("live").textContent = data.running ? (data.paused ? "live, paused" : "live") : "nobody works on it";
+  $("pause").textContent = data.paused ? "Resume" : "Pause";
+  $("pause").setAttribute("aria-pressed", String(data.paused));
+  $("drain").disabled = !data.running;
+  if (!data.jobs) return;
+  live.jobsAt = Date.now();
+  live.decided = decidedOf(data.survey);
+  drawPlaces(jobs);
+  // Whoever looks at the gallery keeps what is there; the rest of the page is redrawn under them.
+  const looking = scrollY > $("grid").offsetTop || [...document.querySelectorAll("video")].some((video) => !video.paused);
+  if (!looking) filter();
+}
+
+async function ask(action) {
+  await fetch("control", { method: "POST", body: JSON.stringify({ action }) });
+  $("live").textContent = `asked to ${action}`;
+}
+
+if ("live" in document.body.dataset) {
+  $("pause").addEventListener("click", () => ask($("pause").getAttribute("aria-pressed") === "true" ? "resume" : "pause"));
+  $("drain").addEventListener("click", () => {
+    if (confirm("Submit nothing new, and end the run once everything in flight is home?")) ask("drain");
+  });
+  look();
+}

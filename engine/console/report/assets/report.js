@@ -43,14 +43,19 @@ function duration(seconds) {
 
 function render(data) {
   state.data = data;
+  drawFigures(data);
+  drawPlaces(data.jobs);
+  filter();
+}
+
+/** Draw all but the gallery. */
+function drawFigures(data) {
   drawHeadline(data);
   drawPromises(data.promises);
   drawTimeline(data.timeline);
   drawHistograms(data);
   drawFailures(data);
   drawUnknown(data);
-  drawPlaces(data.jobs);
-  filter();
 }
 
 function drawHeadline(data) {
@@ -390,12 +395,7 @@ async function look() {
 function update(data) {
   const jobs = data.jobs ?? state.data.jobs;
   state.data = { ...data, jobs };
-  drawHeadline(data);
-  drawPromises(data.promises);
-  drawTimeline(data.timeline);
-  drawHistograms(data);
-  drawFailures(data);
-  drawUnknown(data);
+  drawFigures(data);
   $("live").textContent = data.running ? (data.paused ? "live, paused" : "live") : "nobody works on it";
   $("pause").textContent = data.paused ? "Resume" : "Pause";
   $("pause").setAttribute("aria-pressed", String(data.paused));

@@ -24,6 +24,7 @@ from engine.connection import connect
 from engine.controls import Controls
 from engine.errors import EngineError, ExitCode, UsageError, first_of
 from engine.learning import Learning, profile_path
+from engine.ledger.ballast import Ballast
 from engine.ledger.control_journal import ControlJournal
 from engine.ledger.durable import make_directory, replacement
 from engine.ledger.input_source import recorded_input
@@ -65,6 +66,13 @@ STREAM_BROKEN = Stop(
     "the lines are in the run directory's results.jsonl; go on with 'engine resume'",
 )
 
+DISK_FULL = Stop(
+    "disk_full",
+    "the disk of the run directory is full",
+    ExitCode.STORAGE,
+    Manner.DOWNLOADS,
+    "free some space, then run the same command again; nothing that was recorded is lost",
+)
 HARVEST_ONLY = Stop(
     "harvest_only", "nothing new is submitted, as asked", ExitCode.STOPPED, Manner.HARVEST, "go on with 'engine resume'"
 )
@@ -196,7 +204,9 @@ class Run:
         self._log = self._stack.enter_context(
             RunLog(self.directory.log, self._clock, level=self._request.log_level, secrets=(self._connection.api_key,))
         ).logger
-        self._ledger = Ledger.open(self.directory.ledger)
+        self._ballast = self._stack.enter_context(Ballast(self.directory.ballast))
+        self._loop = asyncio.get_running_loop()
+        self._ledger = Ledger.open(self.directory.ledger, make_room=self._make_room)
         self._stack.callback(self._ledger.close)
         self._controls = Controls(
             ControlJournal(self.directory.control),
@@ -220,6 +230,17 @@ class Run:
         await self._note_beginning()
         self._scheduler = await self._build_scheduler()
         self._log.info("opened", engine=__version__, unsettled=recovered, input=self.input_name)
+
+    def _make_room(self) -> bool:
+        """Give the ballast up so that what is known can be recorded, and wind down; called by the ledger's thread."""
+        if not self._ballast.release():
+            return False
+        self._loop.call_soon_threadsafe(self._stop_on_full_disk)
+        return True
+
+    def _stop_on_full_disk(self) -> None:
+        if hasattr(self, "_scheduler"):
+            self._scheduler.request_stop(DISK_FULL)
 
     async def _check_provider(self) -> None:
         """Refuse to go on with another provider: it knows none of the requests that were paid for."""

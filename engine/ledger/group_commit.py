@@ -29,6 +29,10 @@ T = TypeVar("T")
 GROUP_CHANGES_MAX = 2_000
 
 
+class LedgerFullError(StorageError):
+    """The disk has no room for what the ledger must record."""
+
+
 class RefusedChange(Exception):  # noqa: N818 (a refusal, not an error of the ledger)
     """A change found, before writing anything, that it must not be made."""
 
@@ -46,12 +50,16 @@ class Committer(Protocol):
 
 
 class GroupCommitter:
-    """The committer of a real run: a thread that owns the connection."""
+    """The committer of a real run: a thread that owns the connection.
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    Args:
+        make_room: gives up what can be given up on a full disk, and says whether there was anything.
+    """
+
+    def __init__(self, db: sqlite3.Connection, make_room: Callable[[], bool] = lambda: False) -> None:
         self._db = db
         self._loop = asyncio.get_running_loop()
-        self._transactions = _Transactions(db)
+        self._transactions = _Transactions(db, make_room)
         self._inbox: queue.SimpleQueue[tuple[Change, asyncio.Future[Any]] | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="ledger-writer", daemon=True)
@@ -134,18 +142,28 @@ class InlineCommitter:
 class _Transactions:
     """Runs one group after the other, until one fails as a whole; from then on it refuses them all."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, make_room: Callable[[], bool] = lambda: False) -> None:
         self._db = db
+        self._make_room = make_room
         self._broken: StorageError | None = None
 
     def run(self, group: Group) -> Outcomes:
         """Return what became of each change; never raises."""
         if self._broken is None:
             try:
-                return run_group(self._db, group)
+                return self._run_with_room(group)
             except StorageError as error:
                 self._broken = error
         return [(future, self._broken, False) for _, future in group]
+
+    def _run_with_room(self, group: Group) -> Outcomes:
+        """Run a group; on a full disk once more in the room that can be made."""
+        try:
+            return run_group(self._db, group)
+        except LedgerFullError:
+            if not self._make_room():
+                raise
+            return run_group(self._db, group)
 
 
 def run_group(db: sqlite3.Connection, group: Group) -> Outcomes:
@@ -187,7 +205,7 @@ def storage_error(error: sqlite3.Error) -> StorageError:
     """Translate what SQLite says into what happened and what to do."""
     text = str(error)
     if "full" in text:
-        return StorageError(
+        return LedgerFullError(
             "the disk is full: the ledger cannot record what happens",
             hint="free some space, then run the same command again; nothing that was recorded is lost",
         )

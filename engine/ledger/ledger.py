@@ -56,13 +56,18 @@ class Ledger:
         self._committer = committer
 
     @classmethod
-    def open(cls, path: Path) -> Ledger:
+    def open(cls, path: Path, *, make_room: Callable[[], bool] = lambda: False) -> Ledger:
         """Open or create the ledger at ``path``; needs a running event loop, and the run directory's lock.
+
+        Args:
+            path: of the database.
+            make_room: gives up what can be given up on a full disk, and says whether there was anything; it is called
+                by the ledger's own thread.
 
         Raises:
             LedgerError: what is there is damaged, foreign or newer.
         """
-        return cls(GroupCommitter(open_for_writing(path)))
+        return cls(GroupCommitter(open_for_writing(path), make_room))
 
     def close(self) -> None:
         """Make everything durable that was handed in, and close. Blocks."""

@@ -41,6 +41,7 @@ class RunDir:
         self.summary = root / "summary.json"
         self.report = root / "report.html"
         self.control = root / "control.jsonl"
+        self.ballast = root / "ballast"
         self.lock = root / "lock"
         self.simulator_journal = root / "simulator.jsonl"
 

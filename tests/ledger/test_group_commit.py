@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from engine.errors import LedgerError, StorageError
-from engine.ledger.group_commit import GroupCommitter, InlineCommitter, RefusedChange, storage_error
+from engine.ledger.group_commit import GroupCommitter, InlineCommitter, LedgerFullError, RefusedChange, storage_error
 from tests.waiting import turns
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ async def test_a_disk_that_refuses_even_the_rollback_is_a_storage_error(kind: Co
 @pytest.mark.parametrize(
     ("said", "told", "kind"),
     [
-        ("database or disk is full", "disk is full", StorageError),
+        ("database or disk is full", "disk is full", LedgerFullError),
         ("attempt to write a readonly database", "read-only", StorageError),
         ("database disk image is malformed", "damaged", LedgerError),
         ("file is not a database", "damaged", LedgerError),

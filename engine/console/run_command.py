@@ -8,93 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.console.moments import Span, TimeOfDay
+from engine.console.run_options import RunCommand, run_options
 from engine.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from engine.config import RunConfig
 
 STDIN_FD = 0
 STDOUT_FD = 1
 DASH = "-"
 
-_CONFIGURATION = (
-    click.option("-c", "--config", "config_path", type=click.Path(path_type=Path), help="Configuration file (TOML)."),
-    click.option(
-        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One key of the configuration; may be repeated."
-    ),
-)
-_RESULTS = (
-    click.option(
-        "-o",
-        "--output",
-        metavar="FILE|-",
-        type=click.Path(allow_dash=True),  # so that a shell completes it
-        help="Result lines go here instead of RUN_DIR/results.jsonl; - also prints them.",
-    ),
-    click.option("--ordered", is_flag=True, help="Keep result lines in the order of the input."),
-    click.option("--rebuild-output", is_flag=True, help="Write the output anew from the ledger first."),
-)
-_MONEY = (
-    click.option("--max-jobs", "jobs_max", type=click.IntRange(min=1), help="Submit at most so many jobs, then stop."),
-    click.option("--wait-for-credit", is_flag=True, help="Wait for money even when nothing is in flight."),
-)
-_TIME = (
-    click.option(
-        "--deadline", "deadline_utc", type=TimeOfDay(), help="Submit only what will be home by then, such as 07:00."
-    ),
-    click.option("--max-time", "span_s", type=Span(), help="The same, counted from now: 8h, 90m, 1h30m."),
-    click.option(
-        "--finish-by",
-        "finish_by_utc",
-        type=TimeOfDay(),
-        help="Keep only as many in flight as it takes to be done by then, and say so if it cannot be met.",
-    ),
-)
-_DISPLAY = (
-    click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors and the last line."),
-    click.option(
-        "--dashboard",
-        "dashboard_port",
-        type=click.IntRange(0, 65_535),
-        is_flag=False,
-        flag_value=0,
-        metavar="[PORT]",
-        help="Serve the report's page live on the loopback address while the run works.",
-    ),
-    click.option("--no-progress", is_flag=True, help="No live panel and no progress lines."),
-    click.option(
-        "--log-level",
-        type=click.Choice(["debug", "info", "warning", "error"]),
-        default="info",
-        show_default=True,
-        help="The least level written to RUN_DIR/run.log.",
-    ),
-)
 
-
-_HOOKS = (
-    click.option("--on-finish", metavar="CMD", help="A shell command to run once every job is at rest."),
-    click.option("--on-stop", metavar="CMD", help="A shell command to run when the run ends in any other way."),
-)
-
-
-def _options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
-    def apply(command: Any) -> Any:
-        for option in reversed([option for group in groups for option in group]):
-            command = option(command)
-        return command
-
-    return apply
-
-
-@click.command(short_help="Run a batch, or go on with it.")
+@click.command(cls=RunCommand, short_help="Run a batch, or go on with it.")
 @click.argument("input_name", metavar="INPUT|-", type=click.Path(allow_dash=True))
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run lives; jobs.jsonl → jobs.run.")
 @click.option("--append", is_flag=True, help="Take in lines that were appended to a finished input.")
-@_options(_CONFIGURATION, _RESULTS, _MONEY, _TIME, _DISPLAY, _HOOKS)
+@run_options
 def run(input_name: str, run_dir: Path | None, *, append: bool, **options: Any) -> int:
     """Run every job line of INPUT (a JSONL file, or - for stdin), or go on with a run that was stopped.
 
@@ -118,9 +47,9 @@ def run(input_name: str, run_dir: Path | None, *, append: bool, **options: Any) 
     return _conduct(run_dir or default_run_dir(path), config, source=source, accept_appended=append, **options)
 
 
-@click.command(short_help="Go on with a run; needs no input.")
+@click.command(cls=RunCommand, short_help="Go on with a run; needs no input.")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@_options(_CONFIGURATION, _RESULTS, _MONEY, _TIME, _DISPLAY, _HOOKS)
+@run_options
 def resume(run_dir: Path, config_path: Path | None, overrides: tuple[str, ...], **options: Any) -> int:
     """Go on with the run in RUN_DIR: its jobs and its configuration are in its ledger.
 
@@ -132,14 +61,14 @@ def resume(run_dir: Path, config_path: Path | None, overrides: tuple[str, ...], 
     return _conduct(run_dir, config, source=None, accept_appended=False, **options)
 
 
-@click.command(short_help="Failed jobs again.")
+@click.command(cls=RunCommand, short_help="Failed jobs again.")
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--all-failed", is_flag=True, help="Every failed job.")
 @click.option("--error", "kinds", multiple=True, metavar="KIND", help="Jobs that failed of this kind; may be repeated.")
 @click.option("--id", "ids", multiple=True, metavar="ID", help="The job with this id; may be repeated.")
 @click.option("--unknown", is_flag=True, help="Also unknown outcomes, which may have been paid for already.")
 @click.option("--pay-again", is_flag=True, help="Also jobs that were paid for and have no file left to download.")
-@_options(_CONFIGURATION, _RESULTS, _MONEY, _TIME, _DISPLAY, _HOOKS)
+@run_options
 def retry(
     run_dir: Path,
     config_path: Path | None,

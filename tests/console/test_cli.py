@@ -54,3 +54,15 @@ def test_the_demo_runs_from_any_directory_without_a_key(tmp_path: Path) -> None:
     done = engine("run", *demo, "--run-dir", "demo.run", "--max-jobs", "3", cwd=tmp_path)
     assert done.code == 3
     assert len(results(tmp_path / "demo.run")) == 3
+
+
+def test_the_options_of_a_run_are_shown_in_groups(tmp_path: Path) -> None:
+    shown = engine("run", "--help", cwd=tmp_path).out
+    titles = ("Options:", "Configuration:", "Results:", "Money:", "Time:", "What is seen:", "Afterwards:")
+    places = [shown.index(f"\n{title}\n") for title in titles]
+    assert places == sorted(places)
+
+
+def test_a_word_after_dashboard_that_is_no_port_is_told_where_to_go(tmp_path: Path) -> None:
+    done = engine("run", "--dashboard", "jobs.jsonl", cwd=tmp_path)
+    assert (done.code, "put --dashboard last" in done.err) == (2, True)

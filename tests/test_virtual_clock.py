@@ -45,3 +45,20 @@ def test_a_deadlock_is_an_error_and_a_leaked_task_too() -> None:
 
     with pytest.raises(AssertionError, match="left-behind"):
         run_virtual(leaving())
+
+
+def test_a_delay_too_small_to_change_the_time_does_not_stop_it() -> None:
+    async def wake_at_this_instant_until_it_has_passed() -> None:
+        loop = asyncio.get_running_loop()
+        began, passed = loop.time(), asyncio.Event()
+
+        def again() -> None:
+            if loop.time() > began:
+                passed.set()
+            else:
+                loop.call_at(began, again)
+
+        again()
+        await passed.wait()
+
+    run_virtual(wake_at_this_instant_until_it_has_passed())

@@ -23,6 +23,7 @@ EPOCH_UTC = 1_767_225_600.0
 
 HAIR_S = 1e-7
 PATIENCE_S = 5.0
+TURNS_AT_ONCE_MAX = 10_000
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -31,6 +32,7 @@ class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now_s = 0.0
+        self._turns_at_once = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
@@ -41,8 +43,13 @@ class _JumpingSelector(selectors.DefaultSelector):
             if not ready:
                 raise RuntimeError("nothing can ever happen again: no timer is set and nobody is ready")
             return ready
+        self._turns_at_once = 0 if timeout > 0 else self._turns_at_once + 1
         if timeout > 0:
             self.now_s += timeout + HAIR_S
+        elif self._turns_at_once > TURNS_AT_ONCE_MAX:
+            # A timer whose delay is too small to change the time would wake at this instant for ever.
+            self._turns_at_once = 0
+            self.now_s += HAIR_S
         return []
 
 

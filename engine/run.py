@@ -180,6 +180,11 @@ class Run:
         return self._scheduler.harvest_s
 
     @property
+    def is_held_up(self) -> bool:
+        """Whether something keeps submissions from going out, besides the pace and the places in flight."""
+        return self._scheduler.is_held_up
+
+    @property
     def submit_pace_per_minute(self) -> float:
         """How many submissions a minute the limits, and the provider, allow now."""
         return self._scheduler.submit_pace_per_minute

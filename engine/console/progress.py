@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 PANEL_INTERVAL_S = 0.5
 LINE_INTERVAL_S = 30.0
+LOOK_INTERVAL_S = 2.0
+"""So often is looked whether something has changed that is worth a line before its time."""
 FAILURES_SHOWN_MAX = 3
 NARROW_COLUMNS = 80
 LABEL_LENGTH_MAX = 20
@@ -67,10 +69,15 @@ class Progress:
             await self._lines()
 
     async def _lines(self) -> None:
+        noted, since_s = of_note(self._run), 0.0
         while True:
-            await asyncio.sleep(LINE_INTERVAL_S)
+            await asyncio.sleep(LOOK_INTERVAL_S)
             self._figures.note()
-            say(plain_line(self._figures, self._run))
+            since_s += LOOK_INTERVAL_S
+            now = of_note(self._run)
+            if since_s >= LINE_INTERVAL_S or now != noted:
+                noted, since_s = now, 0.0
+                say(plain_line(self._figures, self._run))
 
     async def _panel(self) -> None:
         from rich.console import Console  # noqa: PLC0415 (not needed for plain lines)
@@ -104,6 +111,20 @@ class Progress:
 def can_redraw(stream: TextIO | None) -> bool:
     """Say whether lines that were written can be replaced: not in a file, nor on a dumb terminal."""
     return stream is not None and stream.isatty() and os.environ.get("TERM", "").lower() not in DUMB_TERMINALS
+
+
+def of_note(run: Run) -> tuple[object, ...]:
+    """Return what is worth a plain line when it changes: a stop, a hold, a new kind of failure, an unknown outcome."""
+    tally = run.tally
+    return (
+        run.stop and run.stop.kind,
+        run.is_held_up,
+        frozenset(tally.causes),
+        tally.unknown > 0,
+        tally.held > 0,
+        bool(run.shortfall),
+        tally.input_complete,
+    )
 
 
 def panel_rows(figures: Figures, run: Run, *, width: int) -> list[tuple[str, str]]:

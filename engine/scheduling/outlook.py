@@ -41,6 +41,11 @@ class Outlook:
             return f"{stop.message}; {self._in_hand() or 'nothing'} to be harvested"
         return "; ".join(words for words in (self._held_up(), self._in_hand(), self._next_turn()) if words)
 
+    @property
+    def is_held_up(self) -> bool:
+        """Whether something keeps submissions from going out, besides the pace and the places in flight."""
+        return bool(self._held_up())
+
     def _held_up(self) -> str:
         for lane in (self._lanes.submits, self._lanes.reads):
             if lane.open_in_s > 0 and (lane.outage or lane.is_throttled):

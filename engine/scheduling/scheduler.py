@@ -304,6 +304,11 @@ class Scheduler:
         return self._outlook.sentence(self.stop)
 
     @property
+    def is_held_up(self) -> bool:
+        """Whether something keeps submissions from going out, besides the pace and the places in flight."""
+        return self._outlook.is_held_up
+
+    @property
     def submit_pace_per_minute(self) -> float:
         """How many submissions a minute may go out now."""
         return self._lanes.submits.per_minute

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from engine.console.figures import Figures
-from engine.console.progress import can_redraw, panel_rows, plain_line
+from engine.console.progress import can_redraw, of_note, panel_rows, plain_line
 from engine.errors import ExitCode
 from engine.job.records import JobError
 from engine.scheduling.stop import Stop
@@ -30,7 +30,13 @@ class _Terminal(io.StringIO):
 def _run(*, waits_for: str = "", stop: Stop | None = None, name: str = "night.run") -> Run:
     directory = SimpleNamespace(root=Path(name))
     says = SimpleNamespace(
-        directory=directory, waits_for=waits_for, stop=stop, shortfall="", submit_pace_per_minute=50.0
+        directory=directory,
+        waits_for=waits_for,
+        stop=stop,
+        shortfall="",
+        submit_pace_per_minute=50.0,
+        is_held_up=bool(waits_for),
+        tally=Tally(),
     )
     return cast("Run", says)
 
@@ -110,6 +116,17 @@ def test_a_run_that_stops_gives_no_estimate() -> None:
 
 def test_the_plain_line_is_one_line_without_colour() -> None:
     assert plain_line(_figures(Tally(lines=9, succeeded=2)), _run(waits_for="a\n\x1b[1m")).isprintable()
+
+
+def test_a_new_kind_of_failure_a_hold_and_a_stop_are_each_of_note_and_another_of_a_kind_is_not() -> None:
+    run = _run()
+    calm = of_note(run)
+    run.tally.note_failure("clip-1", JobError(kind="rejected", message="no face"), copies=0)
+    failed = of_note(run)
+    run.tally.note_failure("clip-2", JobError(kind="rejected", message="no face"), copies=0)
+    assert calm != failed == of_note(run)
+    assert of_note(_run(waits_for="a 429")) != calm
+    assert of_note(_run(stop=Stop("interrupted", "stopped", ExitCode.INTERRUPTED))) != calm
 
 
 @pytest.mark.parametrize("term", ["dumb", "DUMB", "unknown"])

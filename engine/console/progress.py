@@ -123,7 +123,6 @@ def of_note(run: Run) -> tuple[object, ...]:
         tally.unknown > 0,
         tally.held > 0,
         bool(run.shortfall),
-        tally.input_complete,
     )
 
 

@@ -1,12 +1,14 @@
 """Apply a variant to a copy of the tree and see whether its test notices.
 
-The test must *fail*, by one of its own assertions or by what the sabotaged code raised in it; a copy that cannot be
-imported, or a test that cannot be found, proves nothing and is an error.
+The named test must *fail*: by an assertion, or by an error that the engine raises on purpose. A copy that cannot be
+imported, a test that cannot be found, and an edit that only breaks the code (a name that is not defined, a call that
+does not fit) prove nothing about the test.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,18 +18,44 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from tests.sabotage.variants import Variant
+    from collections.abc import Sequence
+
+    from tests.sabotage.variant import Variant
 
 ROOT = Path(__file__).parents[2]
 TEST_S_MAX = 110.0
+SEED = "0"
+"""A variant must be caught for certain, not by the luck of a draw."""
+
+TESTS_FAILED = 1
+"""pytest's exit code for failed tests, as opposed to its own errors, a wrong call and no test at all."""
+
+_MERELY_BROKEN = re.compile(
+    r"\b(NameError|UnboundLocalError|AttributeError|TypeError|ImportError|ModuleNotFoundError|SyntaxError)\b"
+)
+
+
+class StaleVariantError(AssertionError):
+    """The text that a variant replaces no longer stands in its file, or stands there more than once."""
 
 
 class Outcome(NamedTuple):
-    """What became of a variant: whether its test failed, what pytest said, and how long it took."""
+    """How tests ended: pytest's exit code, why each failed test failed, the tests that passed, and what was said."""
 
-    caught: bool
+    exit_code: int
+    failed: dict[str, str]
+    passed: frozenset[str]
     said: str
     wall_s: float
+
+    def is_green(self, tests: Sequence[str]) -> bool:
+        """Tell whether all of ``tests`` ran and nothing failed."""
+        return self.exit_code == 0 and self.passed >= set(tests)
+
+    def catches(self, test: str) -> bool:
+        """Tell whether ``test`` failed, for a reason that says something."""
+        reason = self.failed.get(test)
+        return self.exit_code == TESTS_FAILED and reason is not None and not _MERELY_BROKEN.search(reason)
 
 
 def copy_tree(directory: Path) -> Path:
@@ -40,31 +68,35 @@ def copy_tree(directory: Path) -> Path:
     return copy
 
 
+def sabotaged(variant: Variant, root: Path) -> str:
+    """Return what a variant makes of its file in the tree at ``root``.
+
+    Raises:
+        StaleVariantError: the table no longer fits the code.
+    """
+    source = (root / variant.file).read_text()
+    if (times := source.count(variant.text)) != 1:
+        raise StaleVariantError(f"{variant.name}: its text stands {times} times in {variant.file}: {variant.text!r}")
+    return source.replace(variant.text, variant.instead)
+
+
 def apply(variant: Variant, copy: Path) -> None:
     """Put the sabotage into the copy."""
-    path = copy / variant.file
-    source = path.read_text()
-    assert source.count(variant.text) == 1, f"{variant.name}: its text stands {source.count(variant.text)} times"
-    path.write_text(source.replace(variant.text, variant.instead))
+    (copy / variant.file).write_text(sabotaged(variant, copy))
 
 
-def try_out(copy: Path, test: str) -> Outcome:
-    """Run one test in the copy, which must be the engine that is imported there."""
+def try_out(copy: Path, tests: Sequence[str]) -> Outcome:
+    """Run tests in the copy, in a process of their own, up to the first that fails."""
     began = time.perf_counter()
     report = copy / "report.xml"
-    report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", f"--junitxml={report}", test]
+    options = ("-q", "-n0", "-x", "-p", "no:cacheprovider", "-p", "tests.sabotage.here", "--seed", SEED)
+    command = [sys.executable, "-m", "pytest", *options, f"--junitxml={report}", *tests]
     done = subprocess.run(
         command, cwd=copy, env=_environment(copy), capture_output=True, text=True, timeout=TEST_S_MAX, check=False
     )
-    return Outcome(done.returncode == 1 and _failures(report) > 0, done.stdout[-2_000:], time.perf_counter() - began)
-
-
-def imported_from(copy: Path) -> Path:
-    """Return where the engine comes from in the copy."""
-    command = [sys.executable, "-c", "import engine; print(engine.__file__)"]
-    done = subprocess.run(command, cwd=copy, env=_environment(copy), capture_output=True, text=True, check=True)
-    return Path(done.stdout.strip())
+    passed, failed = _read(report) if report.exists() else (frozenset[str](), dict[str, str]())
+    said = (done.stdout + done.stderr)[-2_000:]
+    return Outcome(done.returncode, failed, passed, said, time.perf_counter() - began)
 
 
 def _environment(copy: Path) -> dict[str, str]:
@@ -72,9 +104,22 @@ def _environment(copy: Path) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
 
 
-def _failures(report: Path) -> int:
-    if not report.exists():
-        return 0
-    suite = ET.parse(report).getroot().find("testsuite")
-    assert suite is not None
-    return int(suite.attrib["failures"])
+def _read(report: Path) -> tuple[frozenset[str], dict[str, str]]:
+    """Return which tests passed and why others failed; errors of set-up, tear-down and collection are neither."""
+    passed, failed = set[str](), dict[str, str]()
+    for case in ET.parse(report).getroot().iter("testcase"):
+        test = _named(case)
+        failure = case.find("failure")
+        if failure is not None:
+            failed[test] = f"{failure.get('message', '')}\n{failure.text or ''}"
+        elif len(case) == 0:
+            passed.add(test)
+    return frozenset(passed), failed
+
+
+def _named(case: ET.Element) -> str:
+    """Return a test's name as the table writes it: its file, its class where it has one, without its parameters."""
+    names = case.get("classname", "").split(".")
+    depth = next((depth for depth, name in enumerate(names, 1) if name.startswith("test_")), len(names))
+    name, _, _ = case.get("name", "").partition("[")
+    return "::".join(("/".join(names[:depth]) + ".py", *names[depth:], name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,10 +52,13 @@ async def test_waiting_for_a_silent_pipe_can_be_given_up() -> None:
     out, into = os.pipe()
     waiting = asyncio.ensure_future(anext(PipeSource(out, "stdin").blocks(), b""))
     await asyncio.sleep(0)
+    (reader,) = (thread for thread in threading.enumerate() if thread.name == "input-pipe")
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     os.close(into)
+    # A reader that came late would find the descriptor's number in the hands of the next test.
+    reader.join(timeout=10)
     os.close(out)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -44,17 +43,14 @@ from engine.scheduling.tally import Tally
 from engine.summary import exit_code_of, summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
-    from engine.config import RunConfig
     from engine.job.records import ResultLine
-    from engine.ledger.input_source import InputSource
     from engine.ledger.intake import Spooled
-    from engine.ledger.reopening import Selection
     from engine.ledger.survey import Survey
     from engine.media.downloader import Downloader
+    from engine.run_request import RunRequest
 
 Moment = TypeVar("Moment", Deadline, Target)
 
@@ -73,50 +69,16 @@ DISK_FULL = Stop(
     Manner.DOWNLOADS,
     "free some space, then run the same command again; nothing that was recorded is lost",
 )
+LOG_FULL = Stop(
+    "disk_full",
+    "the disk of the run's log is full",
+    ExitCode.STORAGE,
+    Manner.HARVEST,
+    "free some space, then run the same command again; nothing that was recorded is lost",
+)
 HARVEST_ONLY = Stop(
     "harvest_only", "nothing new is submitted, as asked", ExitCode.STOPPED, Manner.HARVEST, "go on with 'engine resume'"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest:
-    """What a run is asked to do.
-
-    Attributes:
-        root: the run directory.
-        config: the whole configuration.
-        source: where job lines come from; None to go on with what the ledger has, and with its file if that is there.
-        output: the output file, if not ``results.jsonl`` in the run directory.
-        stream_fd: a file descriptor that gets every result line too.
-        ordered: whether result lines keep the order of the input.
-        accept_appended: whether lines may have been appended to an input that was read to its end.
-        reopen: jobs at rest to try again; None for none.
-        harvest_only: whether nothing new is submitted, and only what is paid for is brought home.
-        rebuild_output: whether to write the output anew from the ledger first.
-        jobs_max: how many jobs this process may submit; None for no limit.
-        wait_for_credit: whether an empty account is waited for even when nothing is in flight.
-        deadline_utc: when what was submitted should be home, seconds since the epoch; None if that does not matter.
-        finish_by_utc: when the whole batch should be home; None if that does not matter.
-        log_level: the least level that goes to ``run.log``.
-        announce: tells the person something worth a line.
-    """
-
-    root: Path
-    config: RunConfig
-    source: InputSource | None = None
-    output: Path | None = None
-    stream_fd: int | None = None
-    ordered: bool = False
-    accept_appended: bool = False
-    reopen: Selection | None = None
-    harvest_only: bool = False
-    rebuild_output: bool = False
-    jobs_max: int | None = None
-    wait_for_credit: bool = False
-    deadline_utc: float | None = None
-    finish_by_utc: float | None = None
-    log_level: str = "info"
-    announce: Callable[[str], None] = lambda _text: None
 
 
 class Run:
@@ -135,6 +97,7 @@ class Run:
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()  # noqa: S311 (spreads retries; guards nothing)
         self._stack = AsyncExitStack()
+        self._full_disks: asyncio.Queue[Stop] = asyncio.Queue()
         self._began_at = self._clock.now()
         self.reopened = Reopened()
 
@@ -201,16 +164,22 @@ class Run:
     # --- open -------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self.directory.create()
         self._stack.enter_context(RunLock(self.directory, self._clock))
         self._connection = await self._stack.enter_async_context(
             connect(self._config, journal=self.directory.simulator_journal)
         )
         self._log = self._stack.enter_context(
-            RunLog(self.directory.log, self._clock, level=self._request.log_level, secrets=(self._connection.api_key,))
+            RunLog(
+                self.directory.log,
+                self._clock,
+                level=self._request.log_level,
+                secrets=(self._connection.api_key,),
+                on_full=partial(self._note_full_disk, LOG_FULL),
+            )
         ).logger
         self._ballast = self._stack.enter_context(Ballast(self.directory.ballast))
-        self._loop = asyncio.get_running_loop()
         self._ledger = Ledger.open(self.directory.ledger, make_room=self._make_room)
         self._stack.callback(self._ledger.close)
         self._controls = Controls(
@@ -240,12 +209,12 @@ class Run:
         """Give the ballast up so that what is known can be recorded, and wind down; called by the ledger's thread."""
         if not self._ballast.release():
             return False
-        self._loop.call_soon_threadsafe(self._stop_on_full_disk)
+        self._note_full_disk(DISK_FULL)
         return True
 
-    def _stop_on_full_disk(self) -> None:
-        if hasattr(self, "_scheduler"):
-            self._scheduler.request_stop(DISK_FULL)
+    def _note_full_disk(self, stop: Stop) -> None:
+        """Have the run wind down once it works; called by other threads."""
+        self._loop.call_soon_threadsafe(self._full_disks.put_nowait, stop)
 
     async def _check_provider(self) -> None:
         """Refuse to go on with another provider: it knows none of the requests that were paid for."""
@@ -387,12 +356,13 @@ class Run:
                 reading = tasks.create_task(self._read_input(), name="job-reader")
                 writing = tasks.create_task(self._writer.run(), name="result-writer")
                 watching = tasks.create_task(self._watch_stream(), name="stream-watch")
+                guarding = tasks.create_task(self._watch_disks(), name="disk-watch")
                 learning = tasks.create_task(self._learning.run(), name="learning")
                 chronicling = tasks.create_task(self._chronicle.run(), name="chronicle")
                 steering = tasks.create_task(self._controls.run(self._scheduler), name="controls")
                 self._writer.wake()
                 await self._scheduler.run()
-                for task in (reading, writing, watching, learning, chronicling, steering):
+                for task in (reading, writing, watching, guarding, learning, chronicling, steering):
                     task.cancel()
         except* EngineError as group:
             raise first_of(group) from None
@@ -417,6 +387,11 @@ class Run:
         """Wind down when nobody reads the stream any more; what is paid for still goes to the output file."""
         await self._writer.stream_broken.wait()
         self.request_stop(STREAM_BROKEN)
+
+    async def _watch_disks(self) -> None:
+        """Wind down when the ledger or the log finds its disk full."""
+        while True:
+            self.request_stop(await self._full_disks.get())
 
     def _on_spooled(self, spooled: Spooled) -> None:
         self.tally.lines += sum(spooled)

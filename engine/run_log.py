@@ -8,6 +8,7 @@ stalls must not stall the loop: lines go through a queue, and what no longer fit
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ from engine.clock import iso_utc
 from engine.ledger.durable import PRIVATE_FILE_MODE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -34,6 +36,7 @@ QUEUED_LINES_MAX = 10_000
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 REDACTED = "[key]"
 CLOSE_S = 2.0
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 _STEERING = re.compile(
     r"[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
@@ -47,15 +50,27 @@ class RunLog:
     Args:
         path: the file; lines are appended.
         secrets: texts that are replaced wherever they would appear.
+        on_full: called once, by the log's thread, when the disk has no room for a line.
     """
 
-    def __init__(self, path: Path, clock: Clock, *, level: str = "info", secrets: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        level: str = "info",
+        secrets: tuple[str, ...] = (),
+        on_full: Callable[[], None] = lambda: None,
+    ) -> None:
         self._path = path
         self._clock = clock
         self._level = LEVELS[level]
         self._secrets = [orjson.dumps(secret)[1:-1] for secret in secrets if secret]  # as they stand inside JSON
         self._lines: queue.Queue[bytes | None] = queue.Queue(QUEUED_LINES_MAX)
+        self._on_full = on_full
+        self._is_full = False
         self._dropped = 0
+        self._ends_in_newline = True
         self._thread = threading.Thread(target=self._work, name="log-writer", daemon=True)
         self._fd = -1
 
@@ -99,12 +114,26 @@ class RunLog:
 
     def _work(self) -> None:
         while (line := self._lines.get()) is not None:
-            # A log that cannot be written (a full disk) must not end the run that it reports on.
-            with contextlib.suppress(OSError):
-                os.write(self._fd, line)
+            # A log that cannot be written must not break the run that it reports on.
+            try:
+                self._append(line)
                 if self._dropped:
                     dropped, self._dropped = self._dropped, 0
-                    os.write(self._fd, orjson.dumps({"event": "log_lines_dropped", "lines": dropped}) + b"\n")
+                    self._append(orjson.dumps({"event": "log_lines_dropped", "lines": dropped}) + b"\n")
+            except OSError as error:
+                self._dropped += 1
+                if error.errno in NO_ROOM and not self._is_full:
+                    self._is_full = True
+                    self._on_full()
+
+    def _append(self, line: bytes) -> None:
+        """Write a line, or raise ``OSError``; what a full disk left of the line before is closed first."""
+        whole = line if self._ends_in_newline else b"\n" + line
+        written = os.write(self._fd, whole)
+        if written:
+            self._ends_in_newline = written == len(whole)
+        if written < len(whole):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _encoded(record: dict[str, Any]) -> bytes:

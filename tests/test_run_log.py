@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -110,6 +111,34 @@ def test_a_full_disk_does_not_end_the_run(path: Path, monkeypatch: pytest.Monkey
         patch.setattr(os, "write", full)
         logged(path, lambda log: log.info("lost"))
     assert [record["event"] for record in logged(path, lambda log: log.info("kept"))] == ["kept"]
+
+
+def test_a_full_disk_is_told_once_and_a_line_that_it_cut_is_closed_before_the_next(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, write, room_bytes = list[str](), os.write, 100
+
+    def filling(fd: int, content: bytes) -> int:
+        nonlocal room_bytes
+        if not room_bytes:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = write(fd, content[:room_bytes])
+        room_bytes -= written
+        return written
+
+    with RunLog(path, SystemClock(), on_full=lambda: told.append("full")) as log:
+        monkeypatch.setattr(os, "write", filling)
+        for number in range(4):
+            log.logger.info("event", number=number)
+        wait_in_thread_until(log._lines.empty, description="the disk is full")
+        room_bytes = 10_000
+        log.logger.info("event", number=4)
+    whole, torn, after, dropped = path.read_bytes().splitlines()
+    assert told == ["full"]
+    assert orjson.loads(whole)["number"] == 0
+    assert whole.startswith(torn[:2])
+    assert orjson.loads(after)["number"] == 4
+    assert orjson.loads(dropped) == {"event": "log_lines_dropped", "lines": 3}
 
 
 def test_a_disk_that_stalls_does_not_stall_the_caller_and_what_is_dropped_is_counted(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from engine.config import RunConfig
     from engine.console.dashboard import Dashboard
-    from engine.run import RunRequest
+    from engine.run_request import RunRequest
 
 
 _EXIT_CODES = {

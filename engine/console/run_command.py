@@ -141,7 +141,7 @@ def _conduct(
     from engine.console.conduct import conduct  # noqa: PLC0415
     from engine.console.hooks import Hooks  # noqa: PLC0415
     from engine.console.messages import say  # noqa: PLC0415
-    from engine.run import RunRequest  # noqa: PLC0415
+    from engine.run_request import RunRequest  # noqa: PLC0415
 
     if span_s is not None:
         deadline_utc = min(SystemClock().utc() + span_s, deadline_utc or math.inf)

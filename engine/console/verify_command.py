@@ -102,7 +102,7 @@ def _repair(directory: RunDir, found: Audit) -> list[int]:
     from engine.console.run_command import config_of_run  # noqa: PLC0415
     from engine.ledger.reopening import Selection  # noqa: PLC0415
     from engine.ledger.run_dir import RunLock  # noqa: PLC0415
-    from engine.run import RunRequest  # noqa: PLC0415
+    from engine.run_request import RunRequest  # noqa: PLC0415
 
     with RunLock(directory, SystemClock()):
         for path in set_aside(found.findings, directory.root):

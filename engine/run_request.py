@@ -1,0 +1,55 @@
+"""What a run is asked to do: its directory, its input and output, and the wishes of this one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from engine.config import RunConfig
+    from engine.ledger.input_source import InputSource
+    from engine.ledger.reopening import Selection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What a run is asked to do.
+
+    Attributes:
+        root: the run directory.
+        config: the whole configuration.
+        source: where job lines come from; None to go on with what the ledger has, and with its file if that is there.
+        output: the output file, if not ``results.jsonl`` in the run directory.
+        stream_fd: a file descriptor that gets every result line too.
+        ordered: whether result lines keep the order of the input.
+        accept_appended: whether lines may have been appended to an input that was read to its end.
+        reopen: jobs at rest to try again; None for none.
+        harvest_only: whether nothing new is submitted, and only what is paid for is brought home.
+        rebuild_output: whether to write the output anew from the ledger first.
+        jobs_max: how many jobs this process may submit; None for no limit.
+        wait_for_credit: whether an empty account is waited for even when nothing is in flight.
+        deadline_utc: when what was submitted should be home, seconds since the epoch; None if that does not matter.
+        finish_by_utc: when the whole batch should be home; None if that does not matter.
+        log_level: the least level that goes to ``run.log``.
+        announce: tells the person something worth a line.
+    """
+
+    root: Path
+    config: RunConfig
+    source: InputSource | None = None
+    output: Path | None = None
+    stream_fd: int | None = None
+    ordered: bool = False
+    accept_appended: bool = False
+    reopen: Selection | None = None
+    harvest_only: bool = False
+    rebuild_output: bool = False
+    jobs_max: int | None = None
+    wait_for_credit: bool = False
+    deadline_utc: float | None = None
+    finish_by_utc: float | None = None
+    log_level: str = "info"
+    announce: Callable[[str], None] = lambda _text: None

@@ -7,7 +7,6 @@ stalls must not stall the loop: lines go through a queue, and what no longer fit
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import logging
@@ -36,6 +35,9 @@ QUEUED_LINES_MAX = 10_000
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 REDACTED = "[key]"
 CLOSE_S = 2.0
+GATHER_S = 0.02
+"""Lines of so long a time are written together: each write of its own would take the interpreter from the loop."""
+NEWLINE = 0x0A
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 _STEERING = re.compile(
@@ -66,11 +68,12 @@ class RunLog:
         self._clock = clock
         self._level = LEVELS[level]
         self._secrets = [orjson.dumps(secret)[1:-1] for secret in secrets if secret]  # as they stand inside JSON
-        self._lines: queue.Queue[bytes | None] = queue.Queue(QUEUED_LINES_MAX)
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._on_full = on_full
         self._is_full = False
         self._dropped = 0
         self._ends_in_newline = True
+        self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="log-writer", daemon=True)
         self._fd = -1
 
@@ -84,8 +87,8 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(queue.Full):
-            self._lines.put(None, timeout=CLOSE_S)
+        self._lines.put(None)
+        self._ending.set()
         self._thread.join(timeout=CLOSE_S)
         if not self._thread.is_alive():  # else it hangs in a write, and its descriptor must not become another file's
             os.close(self._fd)
@@ -106,34 +109,50 @@ class RunLog:
         line = _encoded(record)
         for secret in self._secrets:
             line = line.replace(secret, REDACTED.encode())
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
+        if self._lines.qsize() < QUEUED_LINES_MAX:
+            self._lines.put(line)
+        else:
             self._dropped += 1
         raise structlog.DropEvent
 
     def _work(self) -> None:
-        while (line := self._lines.get()) is not None:
+        while lines := self._gather():
             # A log that cannot be written must not break the run that it reports on.
             try:
-                self._append(line)
+                self._append(lines)
                 if self._dropped:
                     dropped, self._dropped = self._dropped, 0
-                    self._append(orjson.dumps({"event": "log_lines_dropped", "lines": dropped}) + b"\n")
+                    self._append([orjson.dumps({"event": "log_lines_dropped", "lines": dropped}) + b"\n"])
             except OSError as error:
-                self._dropped += 1
                 if error.errno in NO_ROOM and not self._is_full:
                     self._is_full = True
                     self._on_full()
+            self._ending.wait(GATHER_S)
 
-    def _append(self, line: bytes) -> None:
-        """Write a line, or raise ``OSError``; what a full disk left of the line before is closed first."""
-        whole = line if self._ends_in_newline else b"\n" + line
-        written = os.write(self._fd, whole)
-        if written:
-            self._ends_in_newline = written == len(whole)
-        if written < len(whole):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def _gather(self) -> list[bytes]:
+        """Wait for a line, and take those behind it along; nothing at the end."""
+        lines = list[bytes]()
+        while (line := self._lines.get()) is not None:
+            lines.append(line)
+            if self._lines.empty():
+                return lines
+        if lines:
+            self._lines.put(None)
+        return lines
+
+    def _append(self, lines: list[bytes]) -> None:
+        """Write lines, or raise ``OSError``; what a full disk left of the line before is closed first."""
+        content = b"".join(lines) if self._ends_in_newline else b"\n" + b"".join(lines)
+        written = 0
+        try:
+            written = os.write(self._fd, content)
+            if written < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            if written:
+                self._ends_in_newline = content[written - 1] == NEWLINE
+            whole = len(lines) if written == len(content) else content[:written].lstrip(b"\n").count(b"\n")
+            self._dropped += len(lines) - whole
 
 
 def _encoded(record: dict[str, Any]) -> bytes:

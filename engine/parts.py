@@ -192,7 +192,7 @@ class Parts:
         if model in self._recalled:
             state, jobs_max = self._recalled[model]
             durations.recall(state, jobs_max=jobs_max)
-        return LearnedPolling(durations)
+        return LearnedPolling(durations, self._clock.now)
 
     def _expects_media(self, model: str) -> bool:
         known = self._models.get(model)

@@ -1,8 +1,8 @@
 """When to ask about a request again, and how likely it is then to be finished.
 
 Ages are seconds since the provider accepted the request. ``LearnedPolling`` joins what is known of the model's
-durations with the price of a poll: the dearer a poll is, the later and the fewer. Pure: it is told what was
-seen and is asked for ages.
+durations with the price of a poll: the dearer a poll is, the later and the fewer. It is told what was seen
+and is asked for ages.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 from engine.scheduling.schedule import best_schedule
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from engine.scheduling.durations import Durations
     from engine.scheduling.schedule import Schedule
 
@@ -22,6 +24,8 @@ PRICE_SHARE_MAX = 0.5
 PRICE_STEP = 1.03
 CHANGES_SHARE = 0.03
 """The schedule is made anew when so large a share of what it rests on has changed."""
+FRESH_S = 0.5
+"""A schedule is kept for so long at least: making it costs milliseconds, and thousands of jobs may end in a second."""
 SCOUT_AGE_S_MIN = 1.0
 SCOUTS_PER_AGE = 2
 SCOUT_SHARE = 0.5
@@ -104,10 +108,13 @@ class LearnedPolling:
 
     Args:
         durations: what is known of them; shared with nobody.
+        now: tells the time, in monotonic seconds.
     """
 
-    def __init__(self, durations: Durations) -> None:
+    def __init__(self, durations: Durations, now: Callable[[], float]) -> None:
         self.durations = durations
+        self._now = now
+        self._stale_at = -math.inf
         self._price_s = 0.0
         self._scouts: dict[int, int] = {}
         self._make_schedules()
@@ -174,7 +181,8 @@ class LearnedPolling:
         return scout_age_s
 
     def _keep_fresh(self) -> None:
-        if self.durations.changes > max(1.0, CHANGES_SHARE * self.durations.jobs):
+        if self.durations.changes > max(1.0, CHANGES_SHARE * self.durations.jobs) and self._now() >= self._stale_at:
+            self._stale_at = self._now() + FRESH_S
             self.durations.refresh()
             self._make_schedules()
 

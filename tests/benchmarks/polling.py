@@ -13,6 +13,7 @@ import argparse
 import math
 import random
 from bisect import bisect_left
+from itertools import count
 from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
@@ -82,7 +83,7 @@ def measure(next_age_s: Next, draw: Draw, seed: int) -> Point:
 
 def learned(price_s: float, draw: Draw, seed: int) -> Point:
     """Measure the policy after it has seen some jobs, while it goes on learning, as it does in a run."""
-    policy, rng = LearnedPolling(Durations(expected_s=EXPECTED_S, spread=0.35)), random.Random(seed)
+    policy, rng = LearnedPolling(Durations(expected_s=EXPECTED_S, spread=0.35), count().__next__), random.Random(seed)
     policy.charge(price_s)
     polls, lags = 0, []
     for number in range(LEARN_JOBS + JOBS):

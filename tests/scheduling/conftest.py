@@ -123,7 +123,7 @@ class World:
 
     def _polling_for(self, model: str) -> LearnedPolling:
         if model not in self.policies:
-            self.policies[model] = LearnedPolling(Durations(expected_s=self.expected_s, spread=0.35))
+            self.policies[model] = LearnedPolling(Durations(expected_s=self.expected_s, spread=0.35), self.clock.now)
         return self.policies[model]
 
     def _lane(self, name: str, per_minute: float) -> Lane:

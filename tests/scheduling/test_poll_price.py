@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ def settled(
 
 
 def learner() -> LearnedPolling:
-    return LearnedPolling(Durations(expected_s=713.0, spread=0.15))
+    return LearnedPolling(Durations(expected_s=713.0, spread=0.15), itertools.count().__next__)
 
 
 @on_virtual_clock

@@ -27,7 +27,7 @@ def ages(policy: PollingPolicy, *, until_s: float) -> list[float]:
 
 
 def learner(*, expected_s: float = 732.0, spread: float = 0.35) -> LearnedPolling:
-    policy = LearnedPolling(Durations(expected_s=expected_s, spread=spread))
+    policy = LearnedPolling(Durations(expected_s=expected_s, spread=spread), itertools.count().__next__)
     policy.charge(PRICE_S * expected_s / 732.0)
     return policy
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from engine.clock import SystemClock
 from engine.connection import describe, key_for
+from engine.console.event_loop import run_to_end
 from engine.console.hooks import BROKEN, NO_HOOKS, Ending, Hooks, run_hook, surveyed, without_key
 from engine.console.messages import harmless, say, say_error, say_hint, warn
 from engine.console.progress import Progress
@@ -60,7 +61,7 @@ def conduct(
     Raises:
         EngineError: the run could not be opened or could not go on.
     """
-    return asyncio.run(
+    return run_to_end(
         _conduct(request, quiet=quiet, show_progress=show_progress, hooks=hooks, dashboard_port=dashboard_port)
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ class Agenda:
         self._loop = asyncio.get_running_loop()
         self._entries: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._fires_at = math.inf
 
     def __repr__(self) -> str:
         return f"<Agenda: {len(self._entries)} entries>"
@@ -30,7 +32,7 @@ class Agenda:
     def at(self, moment: float, call: Callable[[], None]) -> None:
         """Call back at ``moment`` (monotonic seconds), or in the next turn of the loop if that has passed."""
         heapq.heappush(self._entries, (moment, next(self._order), call))
-        if self._timer is None or moment < self._timer.when():
+        if self._timer is None or moment < self._fires_at:
             self._set_timer()
 
     def clear(self) -> None:
@@ -43,7 +45,10 @@ class Agenda:
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(self._entries[0][0], self._fire) if self._entries else None
+        self._timer = None
+        if self._entries:
+            self._fires_at = self._entries[0][0]
+            self._timer = self._loop.call_at(self._fires_at, self._fire)
 
     def _fire(self) -> None:
         self._timer = None

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 PACE_MARGIN = 0.985
 """Evenly spaced requests at exactly the limit put one too many into some window when the network jitters."""
 
+TIMER_S = 0.01
+"""Requests of so short a time may go out together: a pace of thousands a second would else be a timer for each."""
+
 CRUMB = 1.01
 STALE_ENTRIES_MIN = 64
 """Entries of offers that were ranked anew are cleared away once they outnumber what waits, and this."""
@@ -100,7 +103,7 @@ class Lane:
         self._throttled_until = 0.0
         self._pressed = False
         self._closed: frozenset[Urgency] = frozenset()
-        self._limiter = AsyncLimiter(1, spacing_s(pace.per_minute))
+        self._limiter = _limiter(pace.per_minute)
         self._limiter_per_minute = pace.per_minute
 
     def __repr__(self) -> str:
@@ -268,9 +271,9 @@ class Lane:
         bucket, because an empty one would let a request out at once at every change.
         """
         if self._is_outpaced(self._limiter_per_minute):
-            self._limiter = AsyncLimiter(1, spacing_s(self.per_minute))
+            self._limiter = _limiter(self.per_minute)
             self._limiter_per_minute = self.per_minute
-            await self._limiter.acquire()
+            await self._limiter.acquire(self._limiter.max_rate)
         await self._limiter.acquire()
 
     def _is_outpaced(self, per_minute: float) -> bool:
@@ -292,6 +295,12 @@ class Lanes:
 def _is_current(entry: Entry) -> bool:
     urgency, negative, _, offer = entry
     return offer.waits and (offer.urgency, -offer.value) == (urgency, negative)
+
+
+def _limiter(per_minute: float) -> AsyncLimiter:
+    """Return what lets one request through at each turn, or a few where turns are shorter than a timer."""
+    at_once = max(1, int(TIMER_S / spacing_s(per_minute)))
+    return AsyncLimiter(at_once, at_once * spacing_s(per_minute))
 
 
 def spacing_s(per_minute: float) -> float:

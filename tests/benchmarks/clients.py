@@ -40,7 +40,7 @@ class Cost(NamedTuple):
     peak_mib: float
 
 
-def measure(command: Sequence[str], *, core: int | None = CLIENT_CORE) -> Cost:
+def measure(command: list[str], *, core: int | None = CLIENT_CORE) -> Cost:
     """Run a command to its end and tell what it cost.
 
     Raises:
@@ -158,7 +158,9 @@ def sdk(base_url: str, jobs: int, places: int) -> None:
     client._client.close()
 
 
-def per_job_ms(commands: dict[str, tuple[Sequence[str], Sequence[str]]], jobs: int, runs: int) -> dict[str, list[float]]:
+def per_job_ms(
+    commands: dict[str, tuple[list[str], list[str]]], jobs: int, runs: int
+) -> dict[str, list[float]]:
     """Measure clients in turn, ``runs`` times; return CPU ms a job of each, the cost of its start taken off.
 
     Args:

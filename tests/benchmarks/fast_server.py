@@ -63,15 +63,18 @@ class Provider:
 
     def _status(self, request_id: bytes) -> bytes:
         age_s = (time.monotonic_ns() - int(request_id[:16], 16)) / 1e9
-        word = b"COMPLETED" if age_s >= self.duration_s else b"PROCESSING"
-        return b'{"request_id":"%b","status":"%b"}' % (request_id, word)
+        if age_s < self.duration_s:
+            return b'{"request_id":"%b","status":"PROCESSING"}' % request_id
+        return b'{"request_id":"%b","status":"COMPLETED",%b}' % (request_id, self._metrics())
 
     def _result(self, request_id: bytes) -> bytes:
         output = b"%b/files/%b.mp4" % (self.origin.encode(), request_id) if self.film else b"https://a.example/a.mp4"
         return (
-            b'{"request_id":"%b","status":"COMPLETED","video":{"url":"%b","content_type":"video/mp4","file_size":%d},'
-            b'"metrics":{"cost":4.475,"inference_time":%f,"queue_time":0}}'
-        ) % (request_id, output, len(self.film), self.duration_s)
+            b'{"request_id":"%b","status":"COMPLETED","video":{"url":"%b","content_type":"video/mp4","file_size":%d},%b}'
+        ) % (request_id, output, len(self.film), self._metrics())
+
+    def _metrics(self) -> bytes:
+        return b'"metrics":{"cost":4.475,"inference_time":%f,"queue_time":0}' % self.duration_s
 
 
 class Connection(asyncio.Protocol):
@@ -121,9 +124,7 @@ async def serve(provider: Provider) -> None:
 def fast_server(*, duration_s: float = 0.0, file_bytes: int = 0, core: int | None = None) -> Iterator[dict[str, str]]:
     """Run the provider as a process, on one core if the machine has several; yield its addresses."""
     options = ("--duration-s", str(duration_s), "--file-bytes", str(file_bytes))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmarks.fast_server", *options], stdout=subprocess.PIPE
-    )
+    process = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.fast_server", *options], stdout=subprocess.PIPE)
     try:
         if core is not None:
             os.sched_setaffinity(process.pid, {core})

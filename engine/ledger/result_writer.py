@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from engine.ledger.ledger import Ledger
 
 BATCH_LINES_MAX = 500
+GATHER_S = 0.05
+"""Outcomes of so long a time after a write share the next one; the first after a pause is written at once."""
 
 
 class ResultWriter:
@@ -108,6 +110,7 @@ class ResultWriter:
             await self._owed.wait()
             self._owed.clear()
             await self.write_owed()
+            await asyncio.sleep(GATHER_S)
 
     async def write_owed(self) -> None:
         """Write every line that is owed now; a batch that was begun is ended even if the caller is cancelled."""

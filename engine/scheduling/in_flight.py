@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
+from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class InFlight:
         self._clock = clock
         self._record_life_s = record_life_s
         self._all: dict[int, Flight] = {}
-        self._unresolved: dict[int, Flight] = {}
+        # A plain dict finds its first entry only behind all that were taken out before it.
+        self._unresolved: OrderedDict[int, Flight] = OrderedDict()
         self._adopted: dict[int, Flight] = {}
         self._newest_at = -math.inf
         self.peak = 0
@@ -56,7 +57,8 @@ class InFlight:
     def oldest_age_s(self) -> float:
         """Age of the oldest request whose result is not recorded yet, in seconds; 0 if there is none."""
         now = self._clock.now()
-        return max(0.0, now - min((flight.submitted_at for flight in self.unresolved), default=now))
+        oldest = itertools.chain(self._adopted.values(), itertools.islice(self._unresolved.values(), 1))
+        return max(0.0, now - min((flight.submitted_at for flight in oldest), default=now))
 
     @property
     def unanswered(self) -> bool:

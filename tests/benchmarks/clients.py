@@ -9,27 +9,27 @@ from __future__ import annotations
 import argparse
 import asyncio
 import concurrent.futures
-import itertools
 import json
 import os
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
+from engine.console.event_loop import run_to_end
 from engine.provider.api_key import SIMULATOR_KEY
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 MODEL = "kling-v1-pro-ai-avatar"
 HEADERS = {"x-api-key": SIMULATOR_KEY}
 CLIENT_CORE, SERVER_CORE = 0, 1
 UNLIMITED_PER_MINUTE = 1_000_000
-FLOOR, SCRIPT, SDK = "bare aiohttp loop", "script: gather, semaphore, a file", "segmind SDK in threads"
+FLOOR = "bare aiohttp loop"
+FRESH = "the same, a connection for each submission"
+SCRIPT = "script: gather, semaphore, a file"
+SDK = "segmind SDK in threads"
 
 
 class Cost(NamedTuple):
@@ -40,16 +40,23 @@ class Cost(NamedTuple):
     peak_mib: float
 
 
-def measure(command: list[str], *, core: int | None = CLIENT_CORE) -> Cost:
-    """Run a command to its end and tell what it cost.
+def measure(command: list[str], environment: dict[str, str] | None = None) -> Cost:
+    """Run a command to its end, quietly, and tell what it cost.
+
+    The system never tells the memory of a process smaller than that of the one that started it: keep this one small.
 
     Raises:
         RuntimeError: it failed.
     """
     began = time.perf_counter()
-    pid = os.posix_spawn(command[0], command, {**os.environ, "PYTHONUNBUFFERED": "1"})
-    if core is not None and len(os.sched_getaffinity(0)) > 1:
-        os.sched_setaffinity(pid, {core})
+    into = os.open(os.devnull, os.O_WRONLY)
+    mute = [(os.POSIX_SPAWN_DUP2, into, stream) for stream in (1, 2)]
+    # Bytecode is kept, as on anybody's machine.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    pid = os.posix_spawn(command[0], command, {**inherited, **(environment or {})}, file_actions=mute)
+    os.close(into)
+    if len(os.sched_getaffinity(0)) > 1:
+        os.sched_setaffinity(pid, {CLIENT_CORE})
     _, status, used = os.wait4(pid, 0)
     if code := os.waitstatus_to_exitcode(status):
         raise RuntimeError(f"{' '.join(command)} ended with {code}")
@@ -98,24 +105,26 @@ def client_command(name: str, base_url: str, jobs: int, places: int) -> list[str
     return [sys.executable, "-m", "tests.benchmarks.clients", name, base_url, *options]
 
 
-async def floor(base_url: str, jobs: int, places: int) -> None:
+async def floor(base_url: str, jobs: int, places: int, *, fresh: bool) -> None:
     """Do what no client can do without: three requests a job, nothing kept."""
     import aiohttp  # noqa: PLC0415 (the start of each client is its own)
 
     numbers = iter(range(jobs))
 
-    async def work(session: aiohttp.ClientSession) -> None:
+    async def work(submits: aiohttp.ClientSession, session: aiohttp.ClientSession) -> None:
         for number in numbers:
-            async with session.post(f"{base_url}/v2/{MODEL}", data=orjson.dumps(body(number))) as reply:
+            async with submits.post(f"{base_url}/v2/{MODEL}", data=orjson.dumps(body(number))) as reply:
                 request = f"{base_url}/v2/requests/{orjson.loads(await reply.read())['request_id']}"
             async with session.get(f"{request}/status") as reply:
                 assert orjson.loads(await reply.read())["status"] == "COMPLETED"
             async with session.get(request) as reply:
                 orjson.loads(await reply.read())
 
-    connector = aiohttp.TCPConnector(limit=64)
-    async with aiohttp.ClientSession(headers=HEADERS, connector=connector) as session:
-        await asyncio.gather(*(work(session) for _ in range(places)))
+    async with (
+        aiohttp.ClientSession(headers=HEADERS, connector=aiohttp.TCPConnector(limit=64, force_close=fresh)) as submits,
+        aiohttp.ClientSession(headers=HEADERS, connector=aiohttp.TCPConnector(limit=64)) as session,
+    ):
+        await asyncio.gather(*(work(submits if fresh else session, session) for _ in range(places)))
 
 
 async def script(base_url: str, jobs: int, places: int) -> None:
@@ -158,34 +167,19 @@ def sdk(base_url: str, jobs: int, places: int) -> None:
     client._client.close()
 
 
-def per_job_ms(
-    commands: dict[str, tuple[list[str], list[str]]], jobs: int, runs: int
-) -> dict[str, list[float]]:
-    """Measure clients in turn, ``runs`` times; return CPU ms a job of each, the cost of its start taken off.
-
-    Args:
-        commands: for each client the command for ``jobs`` jobs and the one for a single job.
-    """
-    found: dict[str, list[float]] = {name: [] for name in commands}
-    for _, (name, (many, one)) in itertools.product(range(runs), commands.items()):
-        found[name].append((measure(many).cpu_s - measure(one).cpu_s) / (jobs - 1) * 1000)
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("client", choices=[FLOOR, SCRIPT, SDK])
+    parser.add_argument("client", choices=[FLOOR, FRESH, SCRIPT, SDK])
     parser.add_argument("base_url")
     parser.add_argument("--jobs", type=int, required=True)
     parser.add_argument("--places", type=int, required=True)
     asked = parser.parse_args()
-    match asked.client:
-        case "bare aiohttp loop":
-            asyncio.run(floor(asked.base_url, asked.jobs, asked.places))
-        case "segmind SDK in threads":
-            sdk(asked.base_url, asked.jobs, asked.places)
-        case _:
-            asyncio.run(script(asked.base_url, asked.jobs, asked.places))
+    if asked.client == SDK:
+        sdk(asked.base_url, asked.jobs, asked.places)
+    elif asked.client == SCRIPT:
+        run_to_end(script(asked.base_url, asked.jobs, asked.places))
+    else:
+        run_to_end(floor(asked.base_url, asked.jobs, asked.places, fresh=asked.client == FRESH))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 HEADERS_END = b"\r\n\r\n"
 LENGTH = b"content-length:"
+COUNTS = ("submits", "polls", "results", "files", "first_poll_at")
 CREDITS = b'{"credits":1000000,"free-credits":0}'
 
 
@@ -38,6 +39,7 @@ class Provider:
         self.film = film
         self.origin = ""
         self.submits = self.polls = self.results = self.files = 0
+        self.first_poll_at = 0.0
 
     def answer(self, method: bytes, path: bytes) -> tuple[bytes, bytes]:
         """Return the media type and the body of the answer to a request."""
@@ -49,17 +51,22 @@ class Provider:
             return b"video/mp4", self.film
         if path.endswith(b"/status"):
             self.polls += 1
+            self.first_poll_at = self.first_poll_at or time.monotonic_ns() / 1e9
             return b"application/json", self._status(path[len(b"/v2/requests/") : -len(b"/status")])
         if path.startswith(b"/v2/requests/"):
             self.results += 1
             return b"application/json", self._result(path[len(b"/v2/requests/") :])
         if path == b"/counts":
-            counts = {name: getattr(self, name) for name in ("submits", "polls", "results", "files")}
+            counts = {name: getattr(self, name) for name in COUNTS}
             return b"application/json", json.dumps(counts).encode()
         return b"application/json", CREDITS
 
     def _accept(self) -> bytes:
-        return b'{"request_id":"%016x%016x","status":"QUEUED"}' % (time.monotonic_ns(), self.submits)
+        request_id = b"%016x%016x" % (time.monotonic_ns(), self.submits)
+        url = b"%b/v2/requests/%b" % (self.origin.encode(), request_id)
+        return b'{"request_id":"%b","status":"QUEUED","status_url":"%b/status","response_url":"%b"}' % (
+            *(request_id, url, url),
+        )
 
     def _status(self, request_id: bytes) -> bytes:
         age_s = (time.monotonic_ns() - int(request_id[:16], 16)) / 1e9

@@ -42,7 +42,7 @@ def watch_loop() -> None:
         finally:
             beat.cancel()
 
-    Run.work = watched  # type: ignore[method-assign]
+    Run.work = watched  # type: ignore[method-assign, assignment]
 
 
 async def _beat() -> None:
@@ -66,7 +66,7 @@ def watch_commits() -> None:
         work(self)
         writer_cpu_s.append(time.thread_time())
 
-    GroupCommitter.commit = timed  # type: ignore[method-assign, assignment]
+    GroupCommitter.commit = timed  # type: ignore[method-assign]
     GroupCommitter._work = watched  # type: ignore[method-assign]
 
 
@@ -76,7 +76,7 @@ def sync_nothing() -> None:
     def careless(path: Path) -> sqlite3.Connection:
         return open_for_writing(path, synchronous="OFF")
 
-    ledger.open_for_writing = careless  # type: ignore[attr-defined]
+    ledger.open_for_writing = careless  # type: ignore[assignment, attr-defined]
     durable.os.fsync = lambda _fd: None  # type: ignore[attr-defined]
 
 

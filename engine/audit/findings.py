@@ -15,6 +15,7 @@ class Kind(StrEnum):
 
     LEDGER_DAMAGED = "ledger_damaged"
     JOB_INCONSISTENT = "job_inconsistent"
+    TOTAL_WRONG = "total_wrong"
 
     FILE_MISSING = "file_missing"
     FILE_TRUNCATED = "file_truncated"
@@ -39,6 +40,8 @@ class Remedy(StrEnum):
     """The output is written anew from the ledger."""
     SET_ASIDE = "set_aside"
     """The file is moved into ``set-aside/`` beside it."""
+    RECOUNT = "recount"
+    """The total is counted anew from the rows."""
     BACKUP = "backup"
     """Only a backup helps: the ledger alone knows what was paid for."""
 
@@ -46,6 +49,7 @@ class Remedy(StrEnum):
 REMEDIES: dict[Kind, Remedy] = {
     Kind.LEDGER_DAMAGED: Remedy.BACKUP,
     Kind.JOB_INCONSISTENT: Remedy.BACKUP,
+    Kind.TOTAL_WRONG: Remedy.RECOUNT,
     Kind.FILE_MISSING: Remedy.DOWNLOAD,
     Kind.FILE_TRUNCATED: Remedy.DOWNLOAD,
     Kind.FILE_ALTERED: Remedy.DOWNLOAD,

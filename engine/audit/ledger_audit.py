@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.audit.findings import Finding, Kind
+from engine.ledger.totals import count_again, totals
 
 if TYPE_CHECKING:
     import sqlite3
@@ -57,6 +58,16 @@ def audit_ledger(db: sqlite3.Connection) -> Iterator[Finding]:
         for job, id_ in db.execute(rule.query):
             yield Finding(kind=Kind.JOB_INCONSISTENT, subject=f"job number {job}", detail=rule.detail, job=job, id=id_)
     yield from _gaps(db)
+    yield from _wrong_totals(db)
+
+
+def _wrong_totals(db: sqlite3.Connection) -> Iterator[Finding]:
+    """Yield the running totals that are not what the rows add up to."""
+    kept = totals(db)
+    for name, counted in count_again(db).items():
+        if kept.get(name) != counted:
+            detail = f"it says {kept.get(name)}, the rows add up to {counted}"
+            yield Finding(kind=Kind.TOTAL_WRONG, subject=f"total {name}", detail=detail)
 
 
 def _gaps(db: sqlite3.Connection) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +107,9 @@ def _repair(directory: RunDir, found: Audit) -> list[int]:
     with RunLock(directory, SystemClock()):
         for path in set_aside(found.findings, directory.root):
             say(f"set aside: {harmless(str(path))}")
-    remedies = {finding.remedy for finding in found.findings}
+        remedies = {finding.remedy for finding in found.findings}
+        if Remedy.RECOUNT in remedies:
+            _recount(directory)
     if not remedies & {Remedy.DOWNLOAD, Remedy.REBUILD}:
         return []
     wanted = jobs_to_download(found)
@@ -127,6 +129,15 @@ def _repair(directory: RunDir, found: Audit) -> list[int]:
     if lost:
         warn(f"the files of {counted(len(lost), 'job')} could not be had again; their result lines say why")
     return lost
+
+
+def _recount(directory: RunDir) -> None:
+    from engine.ledger.schema import open_for_writing  # noqa: PLC0415
+    from engine.ledger.totals import correct  # noqa: PLC0415
+
+    with closing(open_for_writing(directory.ledger)) as db:
+        correct(db)
+    say("counted anew: the totals of the ledger")
 
 
 def _lines(found: Audit, run_dir: Path) -> list[str]:
@@ -158,6 +169,7 @@ def _remedies(found: Audit, run_dir: Path) -> list[str]:
     words = {
         "download": f"{repair}   sets {counted(counts['download'], 'file')} aside and downloads anew; pays nothing",
         "set_aside": f"{repair}   moves {counted(counts['set_aside'], 'file')} into set-aside/",
+        "recount": f"{repair}   counts the totals anew",
         "rebuild": f"{rebuild}   writes the output anew from the ledger, and goes on with the run",
         "backup": "restore run.db and its -wal file from a backup: the ledger alone knows what was paid for",
     }

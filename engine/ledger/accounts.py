@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine.ledger.totals import highest_usd
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -33,21 +35,17 @@ class Accounts(NamedTuple):
 def accounts(db: sqlite3.Connection) -> Accounts:
     """Read the accounts."""
     (written_off_usd,) = db.execute(_WRITTEN_OFF).fetchone()
-    return Accounts(
-        [Reservation(*row) for row in db.execute(_RESERVED)],
-        float(written_off_usd),
-        dict(db.execute(_HIGHEST).fetchall()),
-    )
+    return Accounts([Reservation(*row) for row in db.execute(_RESERVED)], float(written_off_usd), highest_usd(db))
 
 
 _RESERVED = (
-    "SELECT job, model, price_usd FROM job JOIN input USING (job) JOIN attempt USING (job)"
-    " WHERE attempt.attempt = job.attempts AND cost_usd IS NULL"
+    "SELECT job, model, price_usd FROM attempt INDEXED BY attempt_unpriced"
+    " CROSS JOIN job USING (job) CROSS JOIN input USING (job)"
+    " WHERE cost_usd IS NULL AND attempt.attempt = job.attempts"
     " AND (state IN ('submitted', 'ready', 'unknown') OR status = 'succeeded' OR job.error ->> 'paid')"
 )
 _WRITTEN_OFF = (
-    "SELECT coalesce(sum(price_usd), 0) FROM attempt JOIN job USING (job)"
+    "SELECT coalesce(sum(price_usd), 0) FROM attempt INDEXED BY attempt_unpriced CROSS JOIN job USING (job)"
     " WHERE attempt.error ->> 'kind' = 'unknown_outcome' AND cost_usd IS NULL AND request_id IS NULL"
     " AND (attempt < attempts OR state = 'pending')"
 )
-_HIGHEST = "SELECT model, max(cost_usd) FROM attempt JOIN input USING (job) WHERE cost_usd IS NOT NULL GROUP BY model"

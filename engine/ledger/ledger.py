@@ -16,6 +16,7 @@ from engine.job.states import State
 from engine.ledger.accounts import accounts
 from engine.ledger.claims import claims, first_intent_after
 from engine.ledger.copies import answer_copies
+from engine.ledger.counts import count_jobs, count_waiting
 from engine.ledger.group_commit import GroupCommitter, RefusedChange
 from engine.ledger.intake import InputRow, Spooled, SpoolMark, insert_line
 from engine.ledger.moves import move, note, set_attempt_error
@@ -116,8 +117,9 @@ class Ledger:
             lambda db: [
                 Flight(number, id_, model, attempts, params, attempts_before=before)
                 for number, id_, model, attempts, params, before in db.execute(
-                    "SELECT job, id, model, attempts, params, attempts_before FROM job JOIN input USING (job)"
-                    " WHERE state = 'pending' AND original IS NULL AND job > ? ORDER BY job LIMIT ?",
+                    "SELECT job, id, model, attempts, params, attempts_before"
+                    " FROM job INDEXED BY job_unfinished CROSS JOIN input USING (job) WHERE state = 'pending'"
+                    " AND state <> 'done' AND original IS NULL AND job > ? ORDER BY job LIMIT ?",
                     (job, limit),
                 )
             ]
@@ -346,8 +348,9 @@ class Ledger:
                 )
                 for job, id_, model, attempts, params, before, request_id, intent_utc in db.execute(
                     "SELECT job, id, model, attempts, params, attempts_before, request_id, intent_utc"
-                    " FROM job JOIN input USING (job) JOIN attempt USING (job)"
-                    " WHERE state = 'unknown' AND attempt.attempt = job.attempts ORDER BY intent_utc"
+                    " FROM job INDEXED BY job_unfinished CROSS JOIN input USING (job) CROSS JOIN attempt USING (job)"
+                    " WHERE state = 'unknown' AND state <> 'done' AND attempt.attempt = job.attempts"
+                    " ORDER BY intent_utc"
                 )
             ]
         )
@@ -367,12 +370,8 @@ class Ledger:
 
     async def waiting(self) -> int:
         """Return how many jobs wait to be submitted, copies not counted."""
-        (found,) = await self.read(
-            lambda db: db.execute(
-                "SELECT count(*) FROM job JOIN input USING (job) WHERE state = 'pending' AND original IS NULL"
-            ).fetchone()
-        )
-        return int(found)
+        found: int = await self.read(count_waiting)
+        return found
 
     async def counts(self) -> dict[str, int]:
         """Count jobs by where they are; see ``count_jobs``."""
@@ -380,27 +379,22 @@ class Ledger:
         return counts
 
 
-def count_jobs(db: sqlite3.Connection) -> dict[str, int]:
-    """Count jobs by their status once the outcome is decided, else by their state."""
-    return dict(db.execute("SELECT coalesce(status, state) AS place, count(*) FROM job GROUP BY place").fetchall())
-
-
 _UNANSWERED = (
-    "SELECT job, attempt FROM job JOIN attempt USING (job)"
-    " WHERE state IN ('submitting', 'held') AND attempt.attempt = job.attempts + 1"
+    "SELECT job, attempt FROM job INDEXED BY job_unfinished CROSS JOIN attempt USING (job)"
+    " WHERE state IN ('submitting', 'held') AND state <> 'done' AND attempt.attempt = job.attempts + 1"
 )
 _HELD = (
     # An attempt that a person's wish to try again has forgiven says nothing about the job any more.
     "SELECT job.job, request_id, media, coalesce(attempt.error ->> 'kind' = 'unknown_outcome', 0)"
-    " FROM job LEFT JOIN attempt ON attempt.job = job.job"
+    " FROM job INDEXED BY job_unfinished LEFT JOIN attempt ON attempt.job = job.job"
     " AND attempt.attempt = job.attempts AND job.attempts > job.attempts_before"
-    " WHERE state = 'held' AND NOT EXISTS"
+    " WHERE state = 'held' AND state <> 'done' AND NOT EXISTS"
     " (SELECT 1 FROM attempt AS unanswered WHERE unanswered.job = job.job AND unanswered.attempt > job.attempts)"
 )
 _UNDER_WAY = (
     "SELECT job, id, model, attempts, params, request_id, submitted_utc, completed_utc, polls, media"
-    " FROM job JOIN input USING (job) JOIN attempt USING (job)"
-    " WHERE state = ? AND attempt.attempt = job.attempts ORDER BY submitted_utc"
+    " FROM job INDEXED BY job_unfinished CROSS JOIN input USING (job) CROSS JOIN attempt USING (job)"
+    " WHERE state = ? AND state <> 'done' AND attempt.attempt = job.attempts ORDER BY submitted_utc"
 )
 
 

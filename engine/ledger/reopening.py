@@ -67,7 +67,7 @@ def reopen(db: sqlite3.Connection, chosen: Selection) -> Reopened:
             submit += 1
         _reopen_copies(db, job)
     if chosen.unknown:
-        for job, attempts in db.execute("SELECT job, attempts FROM job WHERE state = 'unknown'").fetchall():
+        for job, attempts in db.execute(_UNKNOWN).fetchall():
             if _is_named(db, job, chosen.ids):
                 move(db, job, State.PENDING, attempts_before=attempts)
                 submit += 1
@@ -88,6 +88,7 @@ _FAILED = (
     " JOIN input ON input.job = job.job"
     " WHERE status = 'failed' AND state = 'done' AND original IS NULL ORDER BY job.job"
 )
+_UNKNOWN = "SELECT job, attempts FROM job INDEXED BY job_unfinished WHERE state = 'unknown' AND state <> 'done'"
 _COPIES = "SELECT job FROM job JOIN input USING (job) WHERE original = ? AND state = 'done'"
 
 

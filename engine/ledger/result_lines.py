@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _OWED = ", ".join(f"'{state}'" for state in sorted(UNWRITTEN))
-_UNWRITTEN = f"SELECT job FROM job WHERE state IN ({_OWED}) ORDER BY seq IS NULL, seq, job LIMIT ?"  # noqa: S608 (our own words)
+_UNWRITTEN = (
+    f"SELECT job FROM job INDEXED BY job_unfinished WHERE state IN ({_OWED}) AND state <> 'done'"  # noqa: S608 (our own words)
+    " ORDER BY seq IS NULL, seq, job LIMIT ?"
+)
 _PROMISED = f"SELECT job FROM job WHERE state IN ({_OWED}) AND seq IS NOT NULL ORDER BY seq"  # noqa: S608 (our own words)
 _COLUMNS = (
     "SELECT job.job, line, id, job.status, model, metadata, job.attempts, job.seq, job.error, request_id,"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engine.job.states import State
-from engine.ledger.ledger import count_jobs
+from engine.ledger.counts import count_jobs
+from engine.ledger.totals import NANO, totals
 
 if TYPE_CHECKING:
     import sqlite3
@@ -74,15 +75,14 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def survey(db: sqlite3.Connection) -> Survey:
-    """Read the whole survey; one pass over the small tables."""
+    """Read the whole survey: running totals, and the rows of jobs that are not at rest."""
     facts: dict[str, Any] = dict(db.execute("SELECT key, value FROM meta").fetchall())
     counts = count_jobs(db)
     reserved_usd, at_risk_usd = _open_usd(db)
-    submissions, spent_usd = db.execute("SELECT count(request_id), coalesce(sum(cost_usd), 0) FROM attempt").fetchone()
-    (media_bytes,) = db.execute("SELECT coalesce(sum(bytes), 0) FROM file").fetchone()
+    sums = totals(db)
     (oldest,) = db.execute(
-        "SELECT min(submitted_utc) FROM job JOIN attempt USING (job)"
-        " WHERE state IN ('submitted', 'ready') AND attempt.attempt = job.attempts"
+        "SELECT min(submitted_utc) FROM job INDEXED BY job_unfinished CROSS JOIN attempt USING (job)"
+        " WHERE state IN ('submitted', 'ready') AND state <> 'done' AND attempt.attempt = job.attempts"
     ).fetchone()
     return Survey(
         lines=sum(counts.values()),
@@ -95,11 +95,11 @@ def survey(db: sqlite3.Connection) -> Survey:
         failed=counts.get("failed", 0),
         invalid=counts.get("invalid", 0),
         written=int(facts.get("output_lines", 0)),
-        submissions=submissions,
-        spent_usd=round(spent_usd, 6),
+        submissions=sums["submissions"],
+        spent_usd=round(sums["spent_nano_usd"] / NANO, 6),
         reserved_usd=reserved_usd,
         at_risk_usd=at_risk_usd,
-        media_bytes=media_bytes,
+        media_bytes=sums["media_bytes"],
         oldest_in_flight_utc=oldest,
         begun_utc=facts.get("created_utc"),
         ended_utc=facts.get("ended_utc"),
@@ -115,8 +115,8 @@ def _open_usd(db: sqlite3.Connection) -> tuple[float, float | None]:
     reserved, at_risk, unpriced = db.execute(
         "SELECT coalesce(sum(price_usd), 0), sum(price_usd) FILTER (WHERE state = 'unknown'),"
         " count(*) FILTER (WHERE state = 'unknown' AND price_usd IS NULL)"
-        " FROM job JOIN attempt USING (job)"
-        " WHERE attempt.attempt >= job.attempts AND cost_usd IS NULL AND attempt > attempts_before"
+        " FROM job INDEXED BY job_unfinished CROSS JOIN attempt USING (job)"
+        " WHERE state <> 'done' AND attempt.attempt >= job.attempts AND cost_usd IS NULL AND attempt > attempts_before"
         " AND state IN ('submitting', 'submitted', 'ready', 'unknown', 'held')"
     ).fetchone()
     return round(reserved, 6), None if unpriced else round(at_risk or 0.0, 6)
@@ -125,7 +125,7 @@ def _open_usd(db: sqlite3.Connection) -> tuple[float, float | None]:
 def _causes(db: sqlite3.Connection) -> tuple[Cause, ...]:
     rows = db.execute(
         "SELECT status, error ->> 'kind' AS kind, count(*), min(job.job), id, line, error ->> 'message'"
-        " FROM job JOIN input USING (job) WHERE status IN ('failed', 'invalid')"
+        " FROM job INDEXED BY job_refused CROSS JOIN input USING (job) WHERE status IN ('failed', 'invalid')"
         " GROUP BY status, kind ORDER BY count(*) DESC, kind"
     )
     return tuple(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 
-from engine.audit.findings import REMEDIES, Kind
+from engine.audit.findings import REMEDIES, Kind, Remedy
+from engine.console.verify_command import verify
 from engine.errors import LedgerError
 from tests.audit.conftest import change
 
@@ -49,6 +51,15 @@ def test_a_ledger_that_is_damaged_deep_inside_is_found(audited: Audited, root: P
         assert "damaged" in str(error)  # noqa: PT017 (either way it is refused)
     else:
         assert found.findings
+
+
+def test_a_total_that_does_not_add_up_is_found_and_counted_anew(audited: Audited, root: Path) -> None:
+    change(root, "UPDATE total SET value = value + 3 WHERE name = 'succeeded'")
+    (found,) = audited().findings
+    assert (found.kind, found.remedy, found.subject) == (Kind.TOTAL_WRONG, Remedy.RECOUNT, "total succeeded")
+    done = CliRunner().invoke(verify, [str(root), "--repair"])
+    assert "counted anew" in done.stderr
+    assert audited().findings == ()
 
 
 def test_every_kind_has_a_remedy() -> None:

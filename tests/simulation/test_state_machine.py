@@ -20,6 +20,7 @@ from engine.job.states import UNWRITTEN, State, may_become
 from engine.ledger.group_commit import RefusedChange
 from engine.ledger.ledger import OutputMark
 from engine.ledger.reopening import Selection
+from engine.ledger.totals import count_again, totals
 from engine.provider.protocol import Metrics
 from tests.jobs import FILE, REFUSED, UNKNOWN_OUTCOME, UTC, add_jobs, flight_of, open_inline
 
@@ -228,6 +229,11 @@ class Life(RuleBasedStateMachine):
     def every_job_is_counted_in_one_place(self) -> None:
         if hasattr(self, "ledger"):
             assert sum(self.do(self.ledger.counts()).values()) == JOBS
+
+    @invariant()
+    def the_running_totals_are_what_the_rows_add_up_to(self) -> None:
+        if hasattr(self, "ledger"):
+            assert self.do(self.ledger.read(totals)) == self.do(self.ledger.read(count_again))
 
 
 TestLife = Life.TestCase

@@ -25,7 +25,7 @@ WORK_OFF_SHARE = 0.6
 RATE_LIFE_SHARE = 1 / 3
 RATE_DURATIONS = 2.0
 """Finished jobs are counted over so large a share of the record's life, or so many durations, whichever is longer."""
-RATE_JOBS_MIN = 20
+RATE_JOBS_MIN, RATE_JOBS_MAX = 20, 20_000
 SERVICE_FACTOR = 1.5
 """Jobs that take this much of the time of an idle provider wait for nobody: they are long, not queued."""
 
@@ -60,7 +60,7 @@ class Backpressure:
         self._clock = clock
         self.enough: int | None = None
         self._first_at: float | None = None
-        self._finished: deque[float] = deque()
+        self._finished: deque[float] = deque(maxlen=RATE_JOBS_MAX)
         self._service_s: float | None = None
 
     def __repr__(self) -> str:
@@ -113,5 +113,6 @@ class Backpressure:
             return self.max_in_flight
         # The first jobs come in one wave: their rate says nothing before half a duration has gone by.
         since_s = max(now - self._first_at, service_s / 2, 1.0)
-        per_s = len(self._finished) / min(window_s, since_s)
+        span_s = max(now - self._finished[0], 1.0) if len(self._finished) == RATE_JOBS_MAX else window_s
+        per_s = len(self._finished) / min(window_s, since_s, span_s)
         return max(1, int(per_s * max(self._record_life_s * WORK_OFF_SHARE, SERVICE_FACTOR * service_s)))

@@ -31,6 +31,8 @@ NEGLECT_SHARE = 1 / 24
 """Share of the record's life that a poll of such an age may have waited."""
 RANK_AGAIN_SHARE = 1 / 120
 """Share of the record's life after which what waits is ranked anew."""
+FIRST_LOOK_S = 1.0
+"""The first look comes soon: nearly all have had their turn by then, and are forgotten."""
 
 
 class Reads:
@@ -69,19 +71,19 @@ class Reads:
     def _offer(self, start: Start, rank: Rank, turns: tuple[float, ...]) -> None:
         urgency, value = rank()
         offer = self._lane.offer(urgency, start, value=value)
-        self._look_again(offer, rank, turns)
+        self._look_again(offer, rank, turns, after_s=FIRST_LOOK_S)
 
-    def _look_again(self, offer: Offer, rank: Rank, turns: tuple[float, ...]) -> None:
+    def _look_again(self, offer: Offer, rank: Rank, turns: tuple[float, ...], *, after_s: float) -> None:
         """Rank an offer anew after a while, or at the next of the moments at which its class changes."""
         now = self._clock.now()
-        again_at = now + self._record_life_s * RANK_AGAIN_SHARE
+        again_at = now + min(after_s, self._record_life_s * RANK_AGAIN_SHARE)
         again_at = min((moment for moment in (*turns, again_at) if moment > now), default=again_at)
         self._agenda.at(again_at, partial(self._rank_again, offer, rank, turns))
 
     def _rank_again(self, offer: Offer, rank: Rank, turns: tuple[float, ...]) -> None:
         if offer.waits:
             self._lane.rank(offer, *rank())
-            self._look_again(offer, rank, turns)
+            self._look_again(offer, rank, turns, after_s=self._record_life_s * RANK_AGAIN_SHARE)
 
     def _rank_of_poll(self, flight: Flight, due_at: float) -> tuple[Urgency, float]:
         now = self._clock.now()

@@ -77,7 +77,7 @@ def test_a_limit_on_file_sizes_ends_with_4_and_without_it_the_batch_finishes(
     before = provider.bill()["paid"]
 
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (70_000, 70_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
     assert engine("run", jobs, *provider.options(), cwd=tmp_path, preexec_fn=limit).code == 4
     assert engine("run", jobs, *provider.options(), cwd=tmp_path).code == 0

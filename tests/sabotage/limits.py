@@ -9,7 +9,7 @@ LIMITS = (
         "requests go out in bursts",
         "no minute holds more submissions than the limit",
         "engine/scheduling/lane.py",
-        "        self._limiter = AsyncLimiter(1, spacing_s(pace.per_minute))\n",
+        "        self._limiter = _limiter(pace.per_minute)\n",
         "        self._limiter = AsyncLimiter(pace.per_minute, 60)\n",
         "tests/scheduling/test_lane.py::test_no_window_of_a_minute_holds_more_than_the_limit_and_nearly_all_of_it_is_used",
     ),

@@ -13,14 +13,13 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import signal
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
 
 from engine.simulator.clips import Clips
+from tests.server_process import server_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,17 +130,9 @@ async def serve(provider: Provider) -> None:
 def fast_server(*, duration_s: float = 0.0, file_bytes: int = 0, core: int | None = None) -> Iterator[dict[str, str]]:
     """Run the provider as a process, on one core if the machine has several; yield its addresses."""
     options = ("--duration-s", str(duration_s), "--file-bytes", str(file_bytes))
-    process = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.fast_server", *options], stdout=subprocess.PIPE)
-    try:
-        if core is not None:
-            os.sched_setaffinity(process.pid, {core})
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())
-    finally:
-        process.terminate()
-        process.wait(10)
-        assert process.stdout is not None
-        process.stdout.close()
+    command = [sys.executable, "-m", "tests.benchmarks.fast_server", *options]
+    with server_process(command, core=core) as addresses:
+        yield addresses
 
 
 def _film(size_bytes: int) -> bytes:

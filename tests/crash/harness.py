@@ -15,6 +15,8 @@ import sys
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
+from tests.server_process import server_process
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
@@ -29,15 +31,8 @@ def simulator(scenario: str, *settings: str) -> Iterator[dict[str, str]]:
     command = [*ENGINE, "simulate", "--port", "0", "--scenario", scenario]
     for setting in settings:
         command += ["--set", setting]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    try:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())
-    finally:
-        process.terminate()
-        process.wait(10)
-        assert process.stdout is not None
-        process.stdout.close()
+    with server_process(command) as addresses:
+        yield addresses
 
 
 def bill(addresses: dict[str, str]) -> dict[str, Any]:

@@ -121,13 +121,22 @@ class RunLog:
             try:
                 self._append(lines)
                 if self._dropped:
-                    dropped, self._dropped = self._dropped, 0
-                    self._append([orjson.dumps({"event": "log_lines_dropped", "lines": dropped}) + b"\n"])
+                    self._report_dropped()
             except OSError as error:
                 if error.errno in NO_ROOM and not self._is_full:
                     self._is_full = True
                     self._on_full()
             self._ending.wait(GATHER_S)
+
+    def _report_dropped(self) -> None:
+        """Say how many lines were lost; what cannot be said now is said later."""
+        dropped = self._dropped
+        try:
+            self._append([orjson.dumps({"event": "log_lines_dropped", "lines": dropped}) + b"\n"])
+        except OSError:
+            self._dropped -= 1  # the report itself is no event
+            raise
+        self._dropped -= dropped
 
     def _gather(self) -> list[bytes]:
         """Wait for a line, and take those behind it along; nothing at the end."""

@@ -297,5 +297,5 @@ class Downloader:
             content_type, content = await part.in_thread(partial(data_uri.decode, url))
         except BadMediaError as error:
             raise DownloadError("bad_media", error.reason, first_bytes=escaped(url[:256].encode())) from error
-        await part.write(content)
+        await part.write([content])
         return Ended(len(content), True, None, Head(status=200, content_type=content_type))

@@ -17,6 +17,7 @@ from yarl import URL
 
 from engine.media.addresses import BlockedAddressError, redirect_refusal, refusal
 from engine.media.failures import DownloadError
+from engine.media.part import PIECES_MAX
 from engine.media.reply import REDIRECTS, Append, FromStart, Head, Refused, decide, read_head
 
 if TYPE_CHECKING:
@@ -199,29 +200,24 @@ class Transfer:
 
 
 class _Block:
-    """Collects pieces for one large write.
-
-    One buffer is filled again and again: fresh memory for every block costs more than copying into warm one.
-    """
+    """Collects pieces for one large write; they go to disk as they came, without a copy in between."""
 
     def __init__(self, part: PartFile, block_bytes: int) -> None:
         self._part = part
-        self._view = memoryview(bytearray(block_bytes))
+        self._block_bytes = block_bytes
+        self._pieces: list[bytes] = []
         self.filled = 0
 
     async def add(self, piece: bytes) -> None:
-        if self.filled + len(piece) > len(self._view):
-            await self.flush()
-        if len(piece) >= len(self._view):
-            await self._part.write(piece)
-            return
-        self._view[self.filled : self.filled + len(piece)] = piece
+        self._pieces.append(piece)
         self.filled += len(piece)
+        if self.filled >= self._block_bytes or len(self._pieces) >= PIECES_MAX:
+            await self.flush()
 
     async def flush(self) -> None:
-        if self.filled:
-            await self._part.write(self._view[: self.filled])
-            self.filled = 0
+        pieces, self._pieces, self.filled = self._pieces, [], 0
+        if pieces:
+            await self._part.write(pieces)
 
 
 def as_url(text: str) -> URL:

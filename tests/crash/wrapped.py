@@ -51,6 +51,7 @@ class Striker:
         self._report = report
         self._lock = threading.Lock()
         self._write = os.write
+        self._writev = os.writev
         self._kill = os.kill
         self._count = 0
 
@@ -76,16 +77,26 @@ class Striker:
 
     def write(self, fd: int, content: Any) -> int:
         """Write to a file, or half of it and die, or not at all."""
-        if stat.S_ISREG(os.fstat(fd).st_mode) and not (name := _name_of(fd)).endswith(".log"):
-            if self._action == KILL:
-                with self._lock:
-                    if self._is_struck():
-                        self._write(fd, memoryview(content)[: len(content) // 2])
-                        self._tell(f"within write {name}")
-                        self._kill(os.getpid(), signal.SIGKILL)
-            else:
-                self.before("write", name)
+        self._within_write(fd, [content])
         return self._write(fd, content)
+
+    def writev(self, fd: int, pieces: Any) -> int:
+        """Like ``write``, of several pieces in one call."""
+        self._within_write(fd, pieces)
+        return self._writev(fd, pieces)
+
+    def _within_write(self, fd: int, pieces: Any) -> None:
+        if not stat.S_ISREG(os.fstat(fd).st_mode) or (name := _name_of(fd)).endswith(".log"):
+            return
+        if self._action != KILL:
+            self.before("write", name)
+            return
+        with self._lock:
+            if self._is_struck():
+                content = b"".join(pieces)
+                self._write(fd, content[: len(content) // 2])
+                self._tell(f"within write {name}")
+                self._kill(os.getpid(), signal.SIGKILL)
 
     def ended(self) -> None:
         """Take down that the process ended by itself."""
@@ -110,6 +121,7 @@ class Striker:
         for call in CALLS:
             setattr(os, call, self._watched(call, getattr(os, call)))
         os.write = self.write
+        os.writev = self.writev
         sqlite3.connect = functools.partial(sqlite3.connect, factory=self._connection())  # type: ignore[assignment]
 
     def _watched(self, call: str, original: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
 import os
 import subprocess
 import sys
@@ -59,7 +60,7 @@ async def test_disk_full_quota_read_only_eio_say_what_to_do(
     def refuse(_fd: int, _block: Any) -> int:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("engine.media.part.os.write", refuse)
+    monkeypatch.setattr("engine.media.part.os.writev", refuse)
     with pytest.raises(StorageError) as caught:
         await downloader.fetch(DownloadTask(host.url(), NAME))
     assert caught.value.hint
@@ -67,15 +68,22 @@ async def test_disk_full_quota_read_only_eio_say_what_to_do(
     assert len(host.asked) == 1
 
 
-async def test_short_writes_are_continued(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    body = kit.mp4(20_000)
-    host = await kit.host(kit.answer(body))
-    downloader = await kit.downloader()
+async def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call may end within a piece, at its end, or after several; empty pieces lie between."""
+    pieces = [b"", b"a", bytes(range(250)), b"", b"bc", b"", b"defg" * 300, b"h", b""]
+    content = b"".join(pieces)
     real_write = os.write
-    monkeypatch.setattr("engine.media.part.os.write", lambda fd, block: real_write(fd, bytes(block[:777])))
-    stored = await downloader.fetch(DownloadTask(host.url(), NAME))
-    monkeypatch.undo()
-    assert kit.stored(stored.path) == body
+    for at_once in (1, 2, 3, 251, 777, len(content) - 1, len(content)):
+        part = await PartFile.open(tmp_path / f"{at_once}.part", reserve_bytes=0, executor=None)
+        with monkeypatch.context() as patched:
+            patched.setattr(
+                "engine.media.part.os.writev",
+                lambda fd, rest, at_once=at_once: real_write(fd, b"".join(rest)[:at_once]),
+            )
+            await part.write(pieces)
+        assert (part.length, part.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+        await part.close(remove=False)
+        assert part.path.read_bytes() == content
 
 
 async def test_fsync_error_is_fatal_and_nothing_is_published(kit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +112,7 @@ def test_a_file_size_limit_of_the_shell_is_a_storage_error(tmp_path: Path) -> No
             part = await PartFile.open(pathlib.Path(sys.argv[1]) / "a.part", reserve_bytes=0, executor=None)
             try:
                 for _ in range(3):
-                    await part.write(bytes(60_000))
+                    await part.write([bytes(60_000)])
             except StorageError as error:
                 print(part.length, error.hint)
             await part.close(remove=True)
@@ -170,7 +178,7 @@ async def test_a_part_is_owned_by_one(tmp_path: Path) -> None:
 async def test_a_write_that_is_cancelled_has_ended_before_the_file_is_closed(tmp_path: Path) -> None:
     part = await PartFile.open(tmp_path / "a.part", reserve_bytes=0, executor=None)
     for _ in range(20):
-        work = asyncio.create_task(part.write(bytes(2_000_000)))
+        work = asyncio.create_task(part.write([bytes(2_000_000)]))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         work.cancel()

@@ -40,6 +40,7 @@ class Cost(NamedTuple):
     cpu_s: float
     wall_s: float
     peak_mib: float
+    kernel_s: float
 
 
 def measure(command: list[str], environment: dict[str, str] | None = None) -> Cost:
@@ -62,7 +63,7 @@ def measure(command: list[str], environment: dict[str, str] | None = None) -> Co
     _, status, used = os.wait4(pid, 0)
     if code := os.waitstatus_to_exitcode(status):
         raise RuntimeError(f"{' '.join(command)} ended with {code}")
-    return Cost(used.ru_utime + used.ru_stime, time.perf_counter() - began, used.ru_maxrss / 1024)
+    return Cost(used.ru_utime + used.ru_stime, time.perf_counter() - began, used.ru_maxrss / 1024, used.ru_stime)
 
 
 def write_input(path: Path, jobs: int) -> None:

@@ -1,6 +1,6 @@
 """A provider that costs next to nothing, for measuring the cost of clients: a process of its own, one asyncio protocol.
 
-    .venv/bin/python -m tests.benchmarks.fast_server [--duration-s 0] [--file-bytes 0]
+    .venv/bin/python -m tests.benchmarks.fast_server [--duration-s 0] [--file-bytes 0] [--line-bytes-per-s 0]
 
 It speaks the Segmind v2 contract as far as a healthy run needs it and remembers no job: a request id holds the moment
 of its submission. It is built to be quick where ``engine.simulator`` is built to be faithful. Prints its address as
@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import socket
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 HEADERS_END = b"\r\n\r\n"
 LENGTH = b"content-length:"
+SO_MAX_PACING_RATE = 47
+"""Linux: the kernel sends no more than so many bytes a second on this connection (socket(7))."""
 COUNTS = ("submits", "polls", "results", "files", "first_poll_at")
 CREDITS = b'{"credits":1000000,"free-credits":0}'
 
@@ -33,9 +36,10 @@ CREDITS = b'{"credits":1000000,"free-credits":0}'
 class Provider:
     """What all connections share: how long a job takes, what file it makes, and what was asked so far."""
 
-    def __init__(self, duration_s: float, film: bytes) -> None:
+    def __init__(self, duration_s: float, film: bytes, line_bytes_per_s: int = 0) -> None:
         self.duration_s = duration_s
         self.film = film
+        self.line_bytes_per_s = line_bytes_per_s
         self.origin = ""
         self.submits = self.polls = self.results = self.files = 0
         self.first_poll_at = 0.0
@@ -93,6 +97,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        if self._provider.line_bytes_per_s:
+            line = transport.get_extra_info("socket")
+            line.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, self._provider.line_bytes_per_s)
 
     def data_received(self, data: bytes) -> None:
         self._unread += data
@@ -127,10 +134,13 @@ async def serve(provider: Provider) -> None:
 
 
 @contextlib.contextmanager
-def fast_server(*, duration_s: float = 0.0, file_bytes: int = 0, core: int | None = None) -> Iterator[dict[str, str]]:
+def fast_server(
+    *, duration_s: float = 0.0, file_bytes: int = 0, line_bytes_per_s: int = 0, core: int | None = None
+) -> Iterator[dict[str, str]]:
     """Run the provider as a process, on one core if the machine has several; yield its addresses."""
-    options = ("--duration-s", str(duration_s), "--file-bytes", str(file_bytes))
-    command = [sys.executable, "-m", "tests.benchmarks.fast_server", *options]
+    options = {"--duration-s": duration_s, "--file-bytes": file_bytes, "--line-bytes-per-s": line_bytes_per_s}
+    words = [word for name, value in options.items() for word in (name, str(value))]
+    command = [sys.executable, "-m", "tests.benchmarks.fast_server", *words]
     with server_process(command, core=core) as addresses:
         yield addresses
 
@@ -144,8 +154,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--duration-s", type=float, default=0.0)
     parser.add_argument("--file-bytes", type=int, default=0)
+    parser.add_argument("--line-bytes-per-s", type=int, default=0, help="of each connection; 0: as fast as it can")
     asked = parser.parse_args()
-    asyncio.run(serve(Provider(asked.duration_s, _film(asked.file_bytes) if asked.file_bytes else b"")))
+    film = _film(asked.file_bytes) if asked.file_bytes else b""
+    asyncio.run(serve(Provider(asked.duration_s, film, asked.line_bytes_per_s)))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ import msgspec
 import orjson
 from aiohttp import web
 
-from engine.console.report.formats import as_html, document
-from engine.console.report_command import gathered
+from engine.console.report.formats import as_html, document, gallery
+from engine.console.report.job_rows import job_page
+from engine.console.report_command import figures, snapshot
 from engine.errors import UsageError
 from engine.ledger.control_journal import ControlJournal, Order, standing
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 BUTTONS = frozenset({"pause", "resume", "drain"})
 ORDER_BYTES_MAX = 1_000
+LINE_DIGITS_MAX = 18
 
 
 class Dashboard:
@@ -81,20 +83,29 @@ class Dashboard:
     ) -> None:
         await self._stack.aclose()
 
-    async def _page(self, _request: web.Request) -> web.Response:
-        found = await asyncio.to_thread(gathered, self._directory)
-        root = self._directory.root
-        page = await asyncio.to_thread(as_html, found, root=root, beside=root, live=True)
-        return web.Response(text=page, content_type="text/html")
+    async def _page(self, request: web.Request) -> web.Response:
+        def page(from_line: int) -> str:
+            root = self._directory.root
+            with snapshot(self._directory) as db:
+                found = figures(db, self._directory)
+                return as_html(found, job_page(db, from_line=from_line), root=root, beside=root, live=True)
+
+        return web.Response(text=await asyncio.to_thread(page, _from_line(request)), content_type="text/html")
 
     async def _data(self, request: web.Request) -> web.Response:
         """Give the document; without its jobs unless they are asked for, because they are nearly all of it."""
-        found = await asyncio.to_thread(gathered, self._directory)
-        whole = document(found, root=self._directory.root, beside=self._directory.root)
-        if "jobs" not in request.query:
-            del whole["jobs"]
-        asked = standing(ControlJournal(self._directory.control).read(0)[0])
-        return web.Response(body=orjson.dumps({**whole, "paused": asked.paused_utc is not None}))
+
+        def data(from_line: int, *, jobs: bool) -> bytes:
+            root = self._directory.root
+            with snapshot(self._directory) as db:
+                whole = document(figures(db, self._directory), root=root)
+                if jobs:
+                    whole |= gallery(job_page(db, from_line=from_line), root=root, beside=root)
+            asked = standing(ControlJournal(self._directory.control).read(0)[0])
+            return orjson.dumps({**whole, "paused": asked.paused_utc is not None})
+
+        body = await asyncio.to_thread(data, _from_line(request), jobs="jobs" in request.query)
+        return web.Response(body=body, content_type="application/json")
 
     async def _control(self, request: web.Request) -> web.Response:
         with suppress(msgspec.ValidationError, msgspec.DecodeError):
@@ -123,6 +134,14 @@ class Dashboard:
         finally:
             db.close()
         return str(row[0]) if row else ""
+
+
+def _from_line(request: web.Request) -> int:
+    """Return the line of the input that the gallery begins with."""
+    asked = request.query.get("from_line", "1")
+    if not asked.isascii() or not asked.isdigit() or len(asked) > LINE_DIGITS_MAX:
+        raise web.HTTPBadRequest(text="from_line must be the number of a line")
+    return int(asked)
 
 
 @web.middleware

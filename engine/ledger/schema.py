@@ -82,6 +82,8 @@ CREATE TABLE attempt (
     PRIMARY KEY (job, attempt)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX attempt_request ON attempt (request_id) WHERE request_id IS NOT NULL;
+CREATE INDEX attempt_submitted ON attempt (submitted_utc) WHERE submitted_utc IS NOT NULL;
+CREATE INDEX attempt_completed ON attempt (completed_utc) WHERE completed_utc IS NOT NULL;
 CREATE INDEX attempt_unpriced ON attempt (job) WHERE cost_usd IS NULL;
 
 CREATE TABLE file (

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 WINDOW_S = 600.0
 RECENT_JOBS = 1_000
-"""Polls and lag are those of so many jobs that finished last."""
+"""Polls, lag and the mean price are those of so many jobs that finished last."""
 
 
 class Vitals(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
         submits_per_minute: submissions accepted a minute, over the last ten.
         submit_pace_per_minute: what the limits allow now, as the last process left it.
         spent_usd_per_minute: what they were charged.
-        projected_usd: what the whole batch will have cost, at the mean price so far.
+        projected_usd: what the whole batch will have cost, at the mean price of the last thousand jobs.
         polls_per_job, lag_mean_s, lag_p95_s: of the last thousand jobs.
         eta_s, eta_spread_s: seconds until the last job is at rest, and how far that may be off.
         waits_for: one sentence on what the process at work waits for, a few seconds old.
@@ -90,13 +90,19 @@ def _polling(db: sqlite3.Connection) -> tuple[float | None, float | None, float 
 
 
 def _projected_usd(db: sqlite3.Connection, found: Survey) -> float | None:
-    """Return what was spent, what is reserved, and what the jobs that wait will cost at the mean price so far."""
-    (mean_usd,) = db.execute("SELECT avg(cost_usd) FROM attempt WHERE cost_usd > 0").fetchone()
-    if mean_usd is None and found.remaining:
-        (mean_usd,) = db.execute("SELECT avg(price_usd) FROM attempt").fetchone()
-    if mean_usd is None and found.remaining:
-        return None
-    return round(found.spent_usd + found.reserved_usd + found.remaining * (mean_usd or 0.0), 2)
+    """Return what was spent, what is reserved, and what the jobs that wait will cost at the mean price of late."""
+    if not found.remaining:
+        return round(found.spent_usd + found.reserved_usd, 2)
+    (mean_usd,) = db.execute(
+        "SELECT avg(cost_usd) FROM (SELECT cost_usd FROM attempt WHERE completed_utc IS NOT NULL AND cost_usd > 0"
+        " ORDER BY completed_utc DESC LIMIT ?)",
+        (RECENT_JOBS,),
+    ).fetchone()
+    if mean_usd is None:
+        (mean_usd,) = db.execute(
+            "SELECT avg(price_usd) FROM (SELECT price_usd FROM attempt ORDER BY job DESC LIMIT ?)", (RECENT_JOBS,)
+        ).fetchone()
+    return None if mean_usd is None else round(found.spent_usd + found.reserved_usd + found.remaining * mean_usd, 2)
 
 
 def _pace(facts: dict[str, Any]) -> float | None:

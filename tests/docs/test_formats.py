@@ -24,7 +24,8 @@ from engine.console.cli import engine as command_line
 from engine.console.hooks import Ending, variables
 from engine.console.metrics import RunCollector, health
 from engine.console.plan_command import PLAN_VERSION
-from engine.console.report.figures import REPORT_VERSION, JobRow, Report
+from engine.console.report.figures import REPORT_VERSION, Report
+from engine.console.report.job_rows import JobRow
 from engine.console.report.timeline import Bucket
 from engine.console.simulate_command import _announce
 from engine.console.status_command import STATUS_VERSION, _json
@@ -329,7 +330,7 @@ def test_the_keys_of_the_examination_are_described() -> None:
 
 
 def test_the_keys_of_the_report_are_described() -> None:
-    agree(names("The report", "report key"), Report.__struct_fields__)
+    agree(names("The report", "report key"), (*Report.__struct_fields__, "jobs"))
     agree(names("The report", "step key"), Bucket.__struct_fields__)
     agree(names("The report", "reported job key"), JobRow.__struct_fields__)
 

@@ -16,7 +16,8 @@ from engine.ledger.result_lines import load_results, unwritten_jobs
 from engine.ledger.schema import open_for_writing
 from engine.ledger.survey import survey
 from engine.ledger.totals import correct, count_again, highest_usd, totals
-from tests.jobs import MODEL, add_jobs, bring_to, open_inline
+from engine.ledger.vitals import vitals
+from tests.jobs import MODEL, UTC, add_jobs, bring_to, open_inline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,11 @@ def test_wrong_totals_are_set_right(tmp_path: Path) -> None:
         assert set(totals(db).values()) == {0}
 
 
-@pytest.mark.parametrize("look", [survey, count_jobs, count_waiting, accounts, totals])
+def measured(db: sqlite3.Connection) -> object:
+    return vitals(db, survey(db), now_utc=UTC)
+
+
+@pytest.mark.parametrize("look", [survey, measured, count_jobs, count_waiting, accounts, totals])
 def test_no_look_at_the_whole_reads_a_whole_table(look: Callable[[sqlite3.Connection], object], tmp_path: Path) -> None:
     with closing(open_for_writing(tmp_path / "run.db")) as db:
         asked = list[str]()

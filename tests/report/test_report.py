@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import re
+from contextlib import closing
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
 import orjson
 import pytest
+from click.testing import CliRunner
 
 from engine.console.report.figures import gather, histogram
 from engine.console.report.formats import (
@@ -21,6 +23,8 @@ from engine.console.report.formats import (
     content_policy,
     embedded,
 )
+from engine.console.report.job_rows import job_page
+from engine.console.report_command import report as report_command
 from engine.ledger.schema import open_for_reading
 from tests.report.ledgers import BEGIN_UTC, HOSTILE, make_run
 
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engine.console.report.figures import Report
+    from engine.console.report.job_rows import JobPage
 
 JOBS = 300
 
@@ -39,11 +44,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(root: Path) -> Report:
-    db = open_for_reading(root / "run.db")
-    try:
+    with closing(open_for_reading(root / "run.db")) as db:
         return gather(db, name=root.name, made_utc=BEGIN_UTC + 5_000, running=None)
-    finally:
-        db.close()
+
+
+@pytest.fixture(scope="module")
+def page(root: Path) -> JobPage:
+    with closing(open_for_reading(root / "run.db")) as db:
+        return job_page(db)
 
 
 class _Scripts(HTMLParser):
@@ -58,9 +66,10 @@ class _Scripts(HTMLParser):
             self.found.append((tag, dict(attrs)))
 
 
-def test_every_job_is_in_it_and_the_places_add_up(found: Report) -> None:
-    assert len(found.jobs) == found.survey.lines == JOBS
-    assert sum(job.place == "succeeded" for job in found.jobs) == found.survey.succeeded
+def test_every_job_is_in_it_and_the_places_add_up(found: Report, page: JobPage) -> None:
+    assert len(page.jobs) == found.survey.lines == JOBS
+    assert page.next_line is None
+    assert sum(job.place == "succeeded" for job in page.jobs) == found.survey.succeeded
     assert sum(bucket.submitted for bucket in found.timeline) == found.survey.submissions
     assert found.timeline[-1].spent_usd == pytest.approx(found.survey.spent_usd)
     assert sum(bucket.throttled for bucket in found.timeline) == 0  # they came after the last submission
@@ -72,7 +81,7 @@ def test_what_is_in_flight_is_what_was_submitted_and_not_completed(found: Report
 
 
 def test_a_histogram_counts_every_value() -> None:
-    made = histogram([1.0, 2.0, 3.0, 100.0])
+    made = histogram([(1.0,), (2.0,), (3.0,), (100.0,)])
     assert made is not None
     assert sum(made.counts) == 4
     assert made.counts[-1] >= 1
@@ -80,20 +89,20 @@ def test_a_histogram_counts_every_value() -> None:
 
 
 def test_whole_numbers_have_a_bin_each() -> None:
-    made = histogram([1.0, 2.0, 2.0, 5.0], whole=True)
+    made = histogram([(1.0,), (2.0,), (2.0,), (5.0,)], whole=True)
     assert made is not None
     assert made.edges == (0, 1, 2, 3)
     assert made.counts == (0, 1, 3)  # the last one also holds what is above the 99th percentile
 
 
-def test_the_page_is_one_file_that_loads_nothing(found: Report, root: Path) -> None:
-    page = as_html(found, root=root, beside=root)
+def test_the_page_is_one_file_that_loads_nothing(found: Report, page: JobPage, root: Path) -> None:
+    html = as_html(found, page, root=root, beside=root)
     scripts = _Scripts()
-    scripts.feed(page)
+    scripts.feed(html)
     assert [(tag, attrs.get("src"), attrs.get("href")) for tag, attrs in scripts.found] == [
         ("link", None, "data:,"), ("style", None, None), ("script", None, None), ("script", None, None),
     ]  # fmt: skip
-    assert not re.search(r"https?://(?!example\.com|owasp)", re.sub(r"http://www\.w3\.org/\S+", "", page))
+    assert not re.search(r"https?://(?!example\.com|owasp)", re.sub(r"http://www\.w3\.org/\S+", "", html))
 
 
 def test_the_policy_allows_the_pages_own_style_and_script_alone() -> None:
@@ -102,15 +111,15 @@ def test_the_policy_allows_the_pages_own_style_and_script_alone() -> None:
     assert "unsafe" not in policy
 
 
-def test_no_id_prompt_or_error_can_end_the_data_or_begin_an_element(found: Report, root: Path) -> None:
-    page = as_html(found, root=root, beside=root)
-    data = page.partition('id="data">')[2].partition("</script>")[0]
+def test_no_id_prompt_or_error_can_end_the_data_or_begin_an_element(found: Report, page: JobPage, root: Path) -> None:
+    html = as_html(found, page, root=root, beside=root)
+    data = html.partition('id="data">')[2].partition("</script>")[0]
     assert "<" not in data
     ids = [job["id"] for job in orjson.loads(data)["jobs"]]
     assert ids[0] == HOSTILE[0]
     assert ids[4] == "\\u202egnp.exe"
     assert ids[5] == "\\x1b[2Jgone"
-    assert "<script>alert" not in page
+    assert "<script>alert" not in html
 
 
 @pytest.mark.parametrize("text", ["</script>", "<!--", "\u2028", "]]>"])
@@ -119,15 +128,15 @@ def test_embedded_json_is_still_the_same_value(text: str) -> None:
     assert "<" not in embedded({"a": text})
 
 
-def test_no_cell_of_the_table_is_a_formula(found: Report) -> None:
-    rows = list(csv.reader(io.StringIO(as_csv(found))))
+def test_no_cell_of_the_table_is_a_formula(page: JobPage) -> None:
+    rows = list(csv.reader(io.StringIO(b"".join(as_csv(page.jobs)).decode())))
     assert len(rows) == JOBS + 1
     assert not [cell for row in rows[1:] for cell in row if cell.startswith(FORMULA_STARTS)]
     assert rows[3][1] == f"'{HOSTILE[2]}"
 
 
-def test_json_is_versioned_and_whole(found: Report) -> None:
-    whole = orjson.loads(as_json(found))
+def test_json_is_versioned_and_whole(found: Report, page: JobPage) -> None:
+    whole = orjson.loads(b"".join(as_json(found, page.jobs)))
     assert whole["version"] == 1
     assert len(whole["jobs"]) == JOBS
 
@@ -139,8 +148,35 @@ def test_the_few_lines_say_what_matters_and_hold_no_markup(found: Report) -> Non
     assert "<" not in text
 
 
-def test_media_are_named_from_where_the_page_lies(found: Report, root: Path) -> None:
-    beside = as_html(found, root=root, beside=root)
-    above = as_html(found, root=root, beside=root.parent)
+def test_media_are_named_from_where_the_page_lies(found: Report, page: JobPage, root: Path) -> None:
+    beside = as_html(found, page, root=root, beside=root)
+    above = as_html(found, page, root=root, beside=root.parent)
     assert '"media/clip-00000.mp4"' in beside
     assert '"night.run/media/clip-00000.mp4"' in above
+
+
+def test_pages_follow_one_another_without_a_gap(root: Path, page: JobPage) -> None:
+    with closing(open_for_reading(root / "run.db")) as db:
+        line: int | None = 1
+        seen: list[int] = []
+        while line is not None:
+            part = job_page(db, from_line=line, jobs_max=77)
+            seen += [job.line for job in part.jobs]
+            line = part.next_line
+        assert seen == [job.line for job in page.jobs]
+        assert job_page(db, from_line=JOBS + 1).jobs == ()
+
+
+def test_the_command_writes_every_job_in_data_and_a_page_of_them_in_html(root: Path, tmp_path: Path) -> None:
+    def report(*words: str) -> bytes:
+        target = tmp_path / "made"
+        result = CliRunner().invoke(report_command, [str(root), "-o", str(target), *words])
+        assert result.exit_code == 0, result.output
+        return target.read_bytes()
+
+    assert len(orjson.loads(report("--format", "json", "--gallery", "3"))["jobs"]) == JOBS
+    assert report("--format", "csv", "--gallery", "3").count(b"clip-") >= JOBS - len(HOSTILE)
+    html = report("--gallery", "20", "--from-line", "41").decode()
+    data = orjson.loads(html.partition('id="data">')[2].partition("</script>")[0])
+    assert [job["line"] for job in data["jobs"]] == list(range(41, 61))
+    assert (data["next_line"], data["survey"]["lines"]) == (61, JOBS)

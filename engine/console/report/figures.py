@@ -1,20 +1,20 @@
-"""Everything that the report shows, read from the ledger alone.
+"""Everything that the report shows but the single jobs, read from the ledger alone.
 
 One document of plain values: the page draws it, the other formats write it out, and a page that is fed live gets a
-newer one of the same shape. Reads only, beside whoever writes; holds one row a job, so a hundred thousand are fine.
+newer one of the same shape. Reads only, beside whoever writes; SQLite does the counting, so that of a million jobs
+nothing is held but the numbers of one histogram.
 """
 
 from __future__ import annotations
 
 import math
+from array import array
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from engine import __version__
-from engine.console.messages import harmless
 from engine.console.report.timeline import Bucket, timeline
-from engine.job.records import decode_json
 from engine.ledger.survey import Survey, survey
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 REPORT_VERSION = 1
-PROMPT_CHARS_MAX = 400
 BINS = 40
 
 
@@ -43,28 +42,6 @@ class Histogram(msgspec.Struct, frozen=True, kw_only=True):
     p95: float
 
 
-class JobRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One job, as the gallery shows it."""
-
-    line: int
-    id: str
-    place: str
-    model: str | None
-    prompt: str
-    files: tuple[tuple[str, str, int], ...]
-    """Path relative to the run directory, media type, length in bytes."""
-    request_id: str | None
-    attempts: int
-    polls: int
-    cost_usd: float | None
-    duration_s: float | None
-    lag_s: float | None
-    submitted_utc: float | None
-    completed_utc: float | None
-    error: Any
-    metadata: Any
-
-
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The whole document; FORMATS.md describes each field."""
 
@@ -81,18 +58,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     durations: Histogram | None
     lags: Histogram | None
     polls: Histogram | None
-    jobs: tuple[JobRow, ...]
 
 
-_JOBS = (
-    "SELECT line, id, state, status, model, params, job.job, original, request_id, attempts, polls, cost_usd,"
-    " submitted_utc, completed_utc, lag_s, coalesce(job.error, attempt.error), metadata"
-    " FROM job JOIN input USING (job)"
-    " LEFT JOIN attempt ON attempt.job = coalesce(original, job.job) AND attempt.attempt ="
-    " (SELECT paid.attempts FROM job AS paid WHERE paid.job = coalesce(original, job.job))"
-    " ORDER BY job.job"
+_LAST_ATTEMPT = "FROM attempt JOIN job USING (job) WHERE attempt.attempt = job.attempts"
+_DURATIONS = (
+    f"SELECT round(completed_utc - submitted_utc, 2) {_LAST_ATTEMPT} AND completed_utc > 0 AND submitted_utc > 0"
 )
-_IN_FLIGHT = frozenset({"submitting", "submitted", "ready"})
+_LAGS = f"SELECT lag_s {_LAST_ATTEMPT} AND lag_s IS NOT NULL"
+_POLLS = f"SELECT polls {_LAST_ATTEMPT} AND polls > 0"
 
 
 def gather(db: sqlite3.Connection, *, name: str, made_utc: float, running: str | None) -> Report:
@@ -106,7 +79,6 @@ def gather(db: sqlite3.Connection, *, name: str, made_utc: float, running: str |
     """
     found = survey(db)
     facts: dict[str, Any] = dict(db.execute("SELECT key, value FROM meta").fetchall())
-    jobs = tuple(_jobs(db))
     first, last = _span(db)
     wall_s = last - first if first is not None and last is not None else None
     decided = found.succeeded + found.failed
@@ -121,23 +93,22 @@ def gather(db: sqlite3.Connection, *, name: str, made_utc: float, running: str |
         finished_per_hour=round(3600 * decided / wall_s, 2) if wall_s and decided else None,
         promises=tuple(_promises(db, found)),
         timeline=timeline(db, throttles=_throttles(facts)),
-        durations=histogram([job.duration_s for job in jobs if job.duration_s is not None]),
-        lags=histogram([job.lag_s for job in jobs if job.lag_s is not None]),
-        polls=histogram([float(job.polls) for job in jobs if job.polls], whole=True),
-        jobs=jobs,
+        durations=histogram(db.execute(_DURATIONS)),
+        lags=histogram(db.execute(_LAGS)),
+        polls=histogram(db.execute(_POLLS), whole=True),
     )
 
 
-def histogram(values: list[float], *, whole: bool = False) -> Histogram | None:
+def histogram(rows: Iterable[tuple[float]], *, whole: bool = False) -> Histogram | None:
     """Count values in even bins from 0 to a little above their 99th percentile; what is above goes into the last.
 
     Args:
-        values: not negative.
+        rows: one value each, not negative.
         whole: whether they are whole numbers, each of which should have a bin of its own.
     """
-    if not values:
+    ordered = array("d", sorted(value for (value,) in rows))
+    if not ordered:
         return None
-    ordered = sorted(values)
     top = ordered[int(0.99 * (len(ordered) - 1))] * 1.05 or 1.0
     bins = BINS
     if whole:  # a bin each, as long as there are few
@@ -152,42 +123,6 @@ def histogram(values: list[float], *, whole: bool = False) -> Histogram | None:
         median=round(ordered[len(ordered) // 2], 3),
         p95=round(ordered[int(0.95 * (len(ordered) - 1))], 3),
     )
-
-
-def _jobs(db: sqlite3.Connection) -> Iterable[JobRow]:
-    files: dict[int, list[tuple[str, str, int]]] = {}
-    for job, path, kind, size in db.execute("SELECT job, path, content_type, bytes FROM file ORDER BY job, position"):
-        files.setdefault(job, []).append((path, kind, size))
-    for row in db.execute(_JOBS):
-        line, id_, state, status, model, params, job, original, request_id, attempts, polls, cost_usd = row[:12]
-        submitted_utc, completed_utc, lag_s, error, metadata = row[12:]
-        ended = submitted_utc is not None and completed_utc is not None
-        own = files.get(job if original is None else original, ())
-        yield JobRow(
-            line=line,
-            id=harmless(id_ or ""),
-            place=status or ("in_flight" if state in _IN_FLIGHT else "remaining" if state == "pending" else state),
-            model=model,
-            prompt=_prompt(params),
-            files=tuple(own) if status == "succeeded" else (),
-            request_id=request_id,
-            attempts=attempts,
-            polls=polls or 0,
-            cost_usd=cost_usd if original is None else 0.0,
-            duration_s=round(completed_utc - submitted_utc, 2) if ended else None,
-            lag_s=lag_s,
-            submitted_utc=submitted_utc,
-            completed_utc=completed_utc,
-            error=None if error is None else decode_json(error),
-            metadata=None if metadata is None else decode_json(metadata),
-        )
-
-
-def _prompt(params: bytes | None) -> str:
-    """Return what a job asks for in words; empty if its params hold none."""
-    asked = {} if params is None else decode_json(params)
-    words = next((asked[key] for key in ("prompt", "text", "script") if isinstance(asked.get(key), str)), "")
-    return "\n".join(harmless(line) for line in words[:PROMPT_CHARS_MAX].splitlines())
 
 
 def _span(db: sqlite3.Connection) -> tuple[float | None, float | None]:

@@ -6,6 +6,7 @@ import base64
 import csv
 import hashlib
 import io
+import itertools
 import os
 import shlex
 from importlib import resources
@@ -22,7 +23,10 @@ from engine.console.messages import harmless
 from engine.console.words import counted, duration_words
 
 if TYPE_CHECKING:
-    from engine.console.report.figures import JobRow, Report
+    from collections.abc import Iterable, Iterator
+
+    from engine.console.report.figures import Report
+    from engine.console.report.job_rows import JobPage, JobRow
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet takes a cell that begins so for a formula (https://owasp.org/www-community/attacks/CSV_Injection)."""
@@ -46,11 +50,12 @@ COLUMNS = (
 )
 
 
-def as_html(report: Report, *, root: Path, beside: Path, live: bool = False) -> str:
+def as_html(report: Report, page: JobPage, *, root: Path, beside: Path, live: bool = False) -> str:
     """Return the page: one file that loads nothing but the media, which it names relative to where it lies.
 
     Args:
-        report: the document.
+        report: the figures.
+        page: the jobs of the gallery.
         root: the run directory.
         beside: the directory that the page will lie in.
         live: whether the page asks whoever serves it for newer figures, and steers the run.
@@ -63,7 +68,7 @@ def as_html(report: Report, *, root: Path, beside: Path, live: bool = False) -> 
         style=style,
         script=script,
         policy=content_policy(style, script),
-        data=embedded(document(report, root=root, beside=beside)),
+        data=embedded({**document(report, root=root), **gallery(page, root=root, beside=beside)}),
     )
 
 
@@ -83,18 +88,24 @@ def content_policy(style: str, script: str) -> str:
     )
 
 
-def document(report: Report, *, root: Path, beside: Path) -> dict[str, Any]:
-    """Return what the page's script draws: the report, with addresses of files and the commands that go on from it."""
-    whole: dict[str, Any] = msgspec.to_builtins(report)
-    prefix = os.path.relpath(root.absolute(), beside.absolute())
-    for job in whole["jobs"]:
-        job["files"] = [[_address(prefix, path), kind, size] for path, kind, size in job["files"]]
+def document(report: Report, *, root: Path) -> dict[str, Any]:
+    """Return what the page's script draws besides the jobs: the figures, and the commands that go on from them."""
     run_dir = shlex.quote(str(root))
-    whole["commands"] = {
+    commands = {
         "retry": f"engine retry {run_dir} --error ",
         "resume": f"engine resume {run_dir}",
         "verify": f"engine verify {run_dir}",
+        "report": f"engine report {run_dir} --from-line ",
     }
+    return {**msgspec.to_builtins(report), "commands": commands}
+
+
+def gallery(page: JobPage, *, root: Path, beside: Path) -> dict[str, Any]:
+    """Return what the page's script draws of the jobs, with the addresses of their files."""
+    prefix = os.path.relpath(root.absolute(), beside.absolute())
+    whole: dict[str, Any] = msgspec.to_builtins(page)
+    for job in whole["jobs"]:
+        job["files"] = [[_address(prefix, path), kind, size] for path, kind, size in job["files"]]
     return whole
 
 
@@ -105,19 +116,23 @@ def embedded(whole: dict[str, Any]) -> str:
     )
 
 
-def as_json(report: Report) -> bytes:
-    """Return the document as JSON."""
-    return orjson.dumps(msgspec.to_builtins(report), option=orjson.OPT_APPEND_NEWLINE)
+def as_json(report: Report, jobs: Iterable[JobRow]) -> Iterator[bytes]:
+    """Yield one JSON object in pieces: the figures, and every job."""
+    yield orjson.dumps(msgspec.to_builtins(report))[:-1] + b',"jobs":['
+    for number, job in enumerate(jobs):
+        yield (b"," if number else b"") + orjson.dumps(msgspec.to_builtins(job))
+    yield b"]}\n"
 
 
-def as_csv(report: Report) -> str:
-    """Return one row a job; no cell is a formula."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for job in report.jobs:
-        writer.writerow([_cell(value) for value in _row(job)])
-    return table.getvalue()
+def as_csv(jobs: Iterable[JobRow]) -> Iterator[bytes]:
+    """Yield a head and one row a job; no cell is a formula."""
+    row = io.StringIO()
+    writer = csv.writer(row, lineterminator="\n")
+    for values in itertools.chain([COLUMNS], map(_row, jobs)):
+        writer.writerow([_cell(value) for value in values])
+        yield row.getvalue().encode()
+        row.seek(0)
+        row.truncate()
 
 
 def as_markdown(report: Report) -> str:

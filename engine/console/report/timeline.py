@@ -15,6 +15,16 @@ MINUTE_S = 60
 STEPS_S = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600, 86_400, 604_800)
 
 
+_SUBMITTED = (
+    "SELECT CAST((submitted_utc - ?) / ? AS INTEGER) AS place, count(*)"
+    " FROM attempt WHERE submitted_utc IS NOT NULL GROUP BY place"
+)
+_COMPLETED = (
+    "SELECT CAST((completed_utc - ?) / ? AS INTEGER) AS place, count(*), coalesce(sum(cost_usd), 0)"
+    " FROM attempt WHERE submitted_utc IS NOT NULL AND completed_utc IS NOT NULL GROUP BY place"
+)
+
+
 class Bucket(msgspec.Struct, frozen=True):
     """One step.
 
@@ -40,23 +50,20 @@ def timeline(db: sqlite3.Connection, *, throttles: Mapping[int, int]) -> tuple[B
         db: the ledger.
         throttles: how many 429s came in each minute since the epoch.
     """
-    rows = db.execute(
-        "SELECT submitted_utc, completed_utc, coalesce(cost_usd, 0) FROM attempt WHERE submitted_utc IS NOT NULL"
-    ).fetchall()
-    if not rows:
+    first, last = db.execute(
+        "SELECT min(submitted_utc), max(max(submitted_utc, coalesce(completed_utc, 0)))"
+        " FROM attempt WHERE submitted_utc IS NOT NULL"
+    ).fetchone()
+    if first is None:
         return ()
-    first = min(row[0] for row in rows)
-    last = max(max(row[0], row[1] or 0.0) for row in rows)
     step_s = next((step for step in STEPS_S if (last - first) / step < BUCKETS_MAX), STEPS_S[-1])
     begin = first - first % step_s
     count = int((last - begin) // step_s) + 1
     submitted, completed, throttled, spent_usd = [0] * count, [0] * count, [0] * count, [0.0] * count
-    for submitted_utc, completed_utc, cost_usd in rows:
-        submitted[int((submitted_utc - begin) // step_s)] += 1
-        if completed_utc is not None:
-            place = int((completed_utc - begin) // step_s)
-            completed[place] += 1
-            spent_usd[place] += cost_usd
+    for place, times in db.execute(_SUBMITTED, (begin, step_s)):
+        submitted[place] = times
+    for place, times, usd in db.execute(_COMPLETED, (begin, step_s)):
+        completed[place], spent_usd[place] = times, usd
     for minute, times in throttles.items():
         # A minute that was under way when the run began counts for its first step.
         place = int(max(minute * MINUTE_S - begin, 0.0) // step_s)

@@ -45,6 +45,7 @@ function render(data) {
   state.data = data;
   drawFigures(data);
   drawPlaces(data.jobs);
+  drawPage(data);
   filter();
 }
 
@@ -252,6 +253,18 @@ function drawPlaces(jobs) {
       .map((place) => chip(place, `${NAMES[place]} ${number.format(counts[place])}`)));
 }
 
+/** Say which part of a large batch the gallery holds, and how to come to the next. */
+function drawPage({ jobs, survey, commands, next_line }) {
+  $("page").hidden = jobs.length >= survey.lines;
+  if ($("page").hidden) return;
+  const lines = jobs.length ? `lines ${number.format(jobs[0].line)} to ${number.format(jobs.at(-1).line)}` : "no job";
+  const words = `This page has ${lines} of ${number.format(survey.lines)} jobs. `;
+  if (next_line === null) $("page").replaceChildren(words, "It is the last one.");
+  else if ("live" in document.body.dataset) {
+    $("page").replaceChildren(words, element("a", { href: `?from_line=${next_line}` }, "The next page"));
+  } else $("page").replaceChildren(words, "The next one: ", element("code", {}, commands.report + next_line));
+}
+
 function matches(job, words) {
   if (state.place && job.place !== state.place) return false;
   job.haystack ??= `${job.id}\n${job.prompt}\n${job.error?.kind ?? ""} ${job.error?.message ?? ""}`.toLowerCase();
@@ -262,7 +275,9 @@ function filter() {
   const words = state.words.toLowerCase().split(/\s+/).filter(Boolean);
   state.shown = state.data.jobs.filter((job) => matches(job, words));
   state.cards = 0;
-  $("count").textContent = `${number.format(state.shown.length)} of ${number.format(state.data.jobs.length)}`;
+  const { jobs, survey } = state.data;
+  const among = jobs.length < survey.lines ? `${number.format(jobs.length)} jobs of this page` : number.format(jobs.length);
+  $("count").textContent = `${number.format(state.shown.length)} of ${among}`;
   $("grid").replaceChildren();
   if (!state.shown.length) $("grid").append(element("p", { className: "empty" }, "No job is like this."));
   more();
@@ -373,6 +388,7 @@ render(JSON.parse($("data").textContent));
 
 const LOOK_MS = 2000;
 const JOBS_MS = 10000;
+const REST = 20;
 const live = { jobsAt: Date.now(), decided: 0 };
 
 function decidedOf(found) {
@@ -382,19 +398,23 @@ function decidedOf(found) {
 /** Ask for newer figures; the jobs, which are nearly all of it, only when some were decided and not too often. */
 async function look() {
   const due = Date.now() - live.jobsAt > JOBS_MS && decidedOf(state.data.survey) !== live.decided;
+  const began = performance.now();
   try {
-    const reply = await fetch(due ? "data.json?jobs" : "data.json", { cache: "no-store" });
+    const page = new URLSearchParams(location.search);
+    if (due) page.set("jobs", "");
+    const reply = await fetch(`data.json?${page}`, { cache: "no-store" });
     if (!reply.ok) throw new Error(String(reply.status));
     update(await reply.json());
   } catch {
     $("live").textContent = "nobody answers any more";
   }
-  setTimeout(look, LOOK_MS);
+  // Of a million jobs the figures take seconds to read: looking must stay a small part of what the machine does.
+  setTimeout(look, Math.max(LOOK_MS, REST * (performance.now() - began)));
 }
 
 function update(data) {
   const jobs = data.jobs ?? state.data.jobs;
-  state.data = { ...data, jobs };
+  state.data = { next_line: state.data.next_line, ...data, jobs };
   drawFigures(data);
   $("live").textContent = data.running ? (data.paused ? "live, paused" : "live") : "nobody works on it";
   $("pause").textContent = data.paused ? "Resume" : "Pause";
@@ -404,6 +424,7 @@ function update(data) {
   live.jobsAt = Date.now();
   live.decided = decidedOf(data.survey);
   drawPlaces(jobs);
+  drawPage(state.data);
   // Whoever looks at the gallery keeps what is there; the rest of the page is redrawn under them.
   const looking = scrollY > $("grid").offsetTop || [...document.querySelectorAll("video")].some((video) => !video.paused);
   if (!looking) filter();

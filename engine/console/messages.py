@@ -21,6 +21,8 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 def harmless(text: str) -> str:
     """Return ``text`` with every character that could steer a terminal written as its escape."""
+    if text.isprintable():  # true of no text with one of these in it, and said a hundred times as quickly
+        return text
     return "".join(
         character if unicodedata.category(character) not in _INVISIBLE else _escaped(character) for character in text
     )

@@ -36,16 +36,17 @@ def watch_loop() -> None:
     work = Run.work
 
     async def watched(run: Run) -> None:
-        beat = asyncio.ensure_future(_beat())
+        heart = asyncio.ensure_future(beat())
         try:
             await work(run)
         finally:
-            beat.cancel()
+            heart.cancel()
 
     Run.work = watched  # type: ignore[method-assign, assignment]
 
 
-async def _beat() -> None:
+async def beat() -> None:
+    """Note how late each beat comes, until cancelled."""
     while True:
         due = time.perf_counter() + BEAT_S
         await asyncio.sleep(BEAT_S)

@@ -69,6 +69,7 @@ class Parts:
         """Return the client of the provider's API, to be opened."""
         settings = self._config.provider
         return HttpProvider(
+            self._connection.description,
             base_url=self._connection.base_url,
             api_key=self._connection.api_key,
             clock=self._clock,

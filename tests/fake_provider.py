@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from engine.clock import Clock
     from engine.media.downloader import DownloadTask
-    from engine.provider.protocol import FetchVerdict, PollVerdict, SubmitVerdict
+    from engine.provider.protocol import FetchVerdict, PollVerdict, Request, SubmitVerdict
 
     Draw = Callable[[random.Random], Any]
 
@@ -88,29 +88,31 @@ class FakeProvider:
         self._begin(request_id, params)
         return Accepted(request_id)
 
-    async def poll(self, request_id: str) -> PollVerdict:
+    async def poll(self, request: Request) -> PollVerdict:
+        request_id = request.id
         self._note("poll", request_id)
         verdict = await self._answer(self.poll_script, self.draw_poll)
         if verdict is not None:
             found: PollVerdict = verdict
             return found
-        request = self._known_request(request_id)
-        if request is None:
+        known = self._known_request(request_id)
+        if known is None:
             return NotFound("no such request")
-        if self.clock.now() < request.done_at:
+        if self.clock.now() < known.done_at:
             return Working("PROCESSING")
-        return Failed("face not found", 422, Metrics()) if request.fails else Completed(Metrics())
+        return Failed("face not found", 422, Metrics()) if known.fails else Completed(Metrics())
 
-    async def fetch(self, request_id: str) -> FetchVerdict:
+    async def fetch(self, request: Request) -> FetchVerdict:
+        request_id = request.id
         self._note("fetch", request_id)
         verdict = await self._answer(self.fetch_script, self.draw_fetch)
         if verdict is not None:
             found: FetchVerdict = verdict
             return found
-        request = self._known_request(request_id)
-        if request is None:
+        known = self._known_request(request_id)
+        if known is None:
             return NotFound("no such request")
-        if self.clock.now() < request.done_at:
+        if self.clock.now() < known.done_at:
             return NotReady("still PROCESSING")
         url = f"https://images.example.com/{request_id}.mp4"
         return Result({"output": url}, (url,), 4, "video/mp4", Metrics(cost_usd=COST_USD))

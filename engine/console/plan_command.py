@@ -78,6 +78,7 @@ async def _balance_usd(config: RunConfig) -> float | None:
     from engine.connection import describe, key_for  # noqa: PLC0415
     from engine.errors import AccountError  # noqa: PLC0415
     from engine.provider.http import HttpProvider  # noqa: PLC0415
+    from engine.provider.protocol import Unavailable  # noqa: PLC0415
 
     description = describe(config)
     base_url = config.provider.base_url or description.base_url
@@ -92,12 +93,12 @@ async def _balance_usd(config: RunConfig) -> float | None:
         name: getattr(config.provider, name)
         for name in ("connect_timeout_s", "submit_timeout_s", "request_timeout_s", "reply_bytes_max")
     }
-    async with HttpProvider(base_url=base_url, api_key=key, clock=SystemClock(), **settings) as provider:
+    async with HttpProvider(description, base_url=base_url, api_key=key, clock=SystemClock(), **settings) as provider:
         balance = await provider.credits_usd()
-    if isinstance(balance, float):
-        return balance
-    say(f"the balance could not be read: {balance.reason}")
-    return None
+    if isinstance(balance, Unavailable):
+        say(f"the balance could not be read: {balance.reason}")
+        return None
+    return balance
 
 
 def _lines(made: Plan, balance_usd: float | None) -> list[str]:

@@ -17,10 +17,13 @@ from engine.doctor.machine import proxy_for
 from engine.doctor.shape import has_records, shape_of
 from engine.errors import ExitCode
 from engine.ledger.detached import run_detached
+from engine.provider.addresses import address
 from engine.provider.history import rows_of
 from engine.provider.http import HttpProvider
 from engine.provider.moments import epoch_of_http_date
-from engine.provider.reply import NoReply, Reply, number
+from engine.provider.protocol import Request
+from engine.provider.reply import NoReply, Reply
+from engine.provider.verdicts import balance_usd
 from engine.scheduling.reconciliation import AFTER_INTENT_S, BEFORE_INTENT_S
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ NO_KEY = "none"
 """Shown in place of a key that is missing: whether the provider can be reached is worth knowing all the same."""
 NAME_S_MAX = 8.0
 EXCHANGE_S_MAX = 10.0
+NOBODYS_ID = "0" * 32
 SEE_KEY = "see what is said of the key"
 SKEW_S = 10.0
 HISTORY_DAYS = 30
@@ -75,6 +79,7 @@ class Service:
         """Return the very client of a run, with less patience; to be opened."""
         settings = self._config.provider
         return HttpProvider(
+            self._connection.description,
             base_url=self._connection.base_url,
             api_key=self._connection.api_key,
             clock=self._clock,
@@ -86,7 +91,7 @@ class Service:
 
     async def account(self, client: HttpProvider) -> list[Check]:
         """Ask for the balance, and learn from the reply whatever it tells."""
-        exchange = await self._ask(client.get, f"{self._connection.base_url.rstrip('/')}/v1/get-user-credits")
+        exchange = await self._ask(client.get, self._connection.base_url.rstrip("/") + self._free_path())
         found = [self._provider(exchange), self._key(exchange.reply), self._credits(exchange.reply)]
         return [*found, clock_check(exchange)]
 
@@ -118,6 +123,18 @@ class Service:
             return [warning(name, f"{_host(url)} answered: {reply.error_text()} (HTTP {reply.status})", hint)], None
         return [_history_check(reply)], shape_of(reply.json())
 
+    def _free_path(self) -> str:
+        """Return what can be asked for at no cost: the balance, or else a request that nobody has made."""
+        rules = self._connection.description
+        nobody = Request(NOBODYS_ID, self._connection.default_model or "none")
+        return rules.credits.path or (address(rules, "", "status", nobody) or "/")
+
+    @property
+    def _usual(self) -> frozenset[int]:
+        """The statuses of an answer in order: without a balance to ask for, the request is one that is not known."""
+        known = {OK, UNAUTHORIZED, FORBIDDEN}
+        return frozenset(known if self._connection.description.credits.path else {*known, 400, 404, 410, 422})
+
     async def _ask(self, get: Callable[[str], Awaitable[Reply | NoReply]], url: str) -> Exchange:
         began_at, utc = self._clock.now(), self._clock.utc()
         reply = await _unresolvable(url) or await get(url)
@@ -135,7 +152,7 @@ class Service:
                 return problem(name, reply.reason, hint)
             hint = "check the network, and the proxy; a run would wait for it"
             return problem(name, f"{host} cannot be reached: {reply.reason}", hint)
-        if reply.status in {OK, UNAUTHORIZED, FORBIDDEN} and reply.json() is not None:
+        if reply.status in self._usual and reply.json() is not None:
             return ok(
                 name, f"{self._connection.description.name} at {host} answered in {exchange.took_s * 1000:.0f} ms"
             )
@@ -155,13 +172,16 @@ class Service:
         if status == UNAUTHORIZED and isinstance(reply, Reply):
             said = f"the key from {self._key_place} is refused: {reply.error_text()}"
             return problem(name, said, "make a new one in the provider's console", ExitCode.ACCOUNT)
-        if _balance_usd(reply) is None:
+        untold = not self._connection.description.credits.path
+        if self._balance_usd(reply) is None and not (untold and status in self._usual - {FORBIDDEN}):
             said = f"there is one, from {self._key_place}; whether it is accepted could not be learned"
             return warning(name, said, "ask again when the provider answers")
         return ok(name, f"the one from {self._key_place} is accepted")
 
     def _credits(self, reply: Reply | NoReply) -> Check:
-        name, balance_usd = "credits", _balance_usd(reply)
+        name, balance_usd = "credits", self._balance_usd(reply)
+        if not self._connection.description.credits.path:
+            return warning(name, "the provider does not tell the balance", "look at its console before a large run")
         if balance_usd is None:
             return warning(name, "the balance is not known", "ask again when the key is accepted")
         model = self._connection.default_model
@@ -173,6 +193,11 @@ class Service:
         if balance_usd < price_usd:
             return warning(name, said, "top the account up: no job can be paid for")
         return ok(name, said)
+
+    def _balance_usd(self, reply: Reply | NoReply) -> float | None:
+        if isinstance(reply, NoReply) or reply.status != OK:
+            return None
+        return balance_usd(reply, self._connection.description)
 
 
 def clock_check(exchange: Exchange) -> Check:
@@ -212,14 +237,6 @@ _USED: dict[str, Callable[[HistoryRow], bool]] = {
     "when": lambda row: row.created_utc is not None,
     "of which model": lambda row: bool(row.model),
 }
-
-
-def _balance_usd(reply: Reply | NoReply) -> float | None:
-    if isinstance(reply, NoReply) or reply.status != OK:
-        return None
-    body = reply.object()
-    paid, free = number(body.get("credits")), number(body.get("free-credits"))
-    return None if paid is None else paid + (free or 0.0)
 
 
 async def _unresolvable(url: str) -> NoReply | None:

@@ -25,6 +25,7 @@ class Flight:
         attempts_before: those of them that a person's wish to try again has forgiven.
         params: the JSON of what is submitted; dropped once the provider is known to have it.
         request_id: the provider's name of the submission; empty before.
+        addresses: where the provider said that it can be asked about, if its description cares.
         intent_utc, submitted_utc, completed_utc: when its submission was intended, was accepted, and when we learned
             that it was completed; seconds since the epoch, for the ledger and the history.
         intended_at, submitted_at, completed_at: the same moments by the monotonic clock, for ages and lags.
@@ -47,6 +48,7 @@ class Flight:
     params: bytes = b""
     attempts_before: int = 0
     request_id: str = ""
+    addresses: dict[str, str] | None = None
     intent_utc: float = 0.0
     submitted_utc: float = 0.0
     completed_utc: float = 0.0

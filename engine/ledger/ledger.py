@@ -25,7 +25,7 @@ from engine.ledger.schema import open_for_writing
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from engine.ledger.accounts import Accounts
@@ -141,8 +141,10 @@ class Ledger:
 
         await self._committer.commit(change)
 
-    async def accepted(self, job: int, attempt: int, request_id: str, *, utc: float) -> None:
-        """SUBMITTING or UNKNOWN → SUBMITTED: the provider has it under ``request_id``.
+    async def accepted(
+        self, job: int, attempt: int, request_id: str, *, utc: float, addresses: Mapping[str, str] | None = None
+    ) -> None:
+        """SUBMITTING or UNKNOWN → SUBMITTED: the provider has it under ``request_id``, and perhaps said where.
 
         Raises:
             RefusedChange: another job already owns that request id.
@@ -157,8 +159,9 @@ class Ledger:
                 db.execute("UPDATE attempt SET request_id = NULL WHERE job = ? AND attempt = ?", owner)
             move(db, job, State.SUBMITTED, attempts=attempt)
             db.execute(
-                "UPDATE attempt SET request_id = ?, submitted_utc = ?, error = NULL WHERE job = ? AND attempt = ?",
-                (request_id, utc, job, attempt),
+                "UPDATE attempt SET request_id = ?, addresses = ?, submitted_utc = ?, error = NULL"
+                " WHERE job = ? AND attempt = ?",
+                (request_id, encode_json(dict(addresses)) if addresses else None, utc, job, attempt),
             )
 
         await self._committer.commit(change)
@@ -392,14 +395,14 @@ _HELD = (
     " (SELECT 1 FROM attempt AS unanswered WHERE unanswered.job = job.job AND unanswered.attempt > job.attempts)"
 )
 _UNDER_WAY = (
-    "SELECT job, id, model, attempts, params, request_id, submitted_utc, completed_utc, polls, media"
+    "SELECT job, id, model, attempts, params, request_id, addresses, submitted_utc, completed_utc, polls, media"
     " FROM job INDEXED BY job_unfinished CROSS JOIN input USING (job) CROSS JOIN attempt USING (job)"
     " WHERE state = ? AND state <> 'done' AND attempt.attempt = job.attempts ORDER BY submitted_utc"
 )
 
 
 def _flight(row: tuple[Any, ...]) -> Flight:
-    job, id_, model, attempts, params, request_id, submitted_utc, completed_utc, polls, media = row
+    job, id_, model, attempts, params, request_id, addresses, submitted_utc, completed_utc, polls, media = row
     return Flight(
         job,
         id_,
@@ -407,6 +410,7 @@ def _flight(row: tuple[Any, ...]) -> Flight:
         attempts,
         params,
         request_id=request_id,
+        addresses=None if addresses is None else decode_json(addresses),
         submitted_utc=submitted_utc,
         completed_utc=completed_utc or 0.0,
         polls=polls,

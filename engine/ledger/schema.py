@@ -68,6 +68,7 @@ CREATE TABLE attempt (
     intent_utc    REAL NOT NULL,
     price_usd     REAL,
     request_id    TEXT,
+    addresses     BLOB,
     submitted_utc REAL,
     completed_utc REAL,
     stored_utc    REAL,

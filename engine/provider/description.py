@@ -1,4 +1,4 @@
-"""What is known of a provider without asking it: addresses, lives of its records, its models and their prices.
+"""What is known of a provider without asking it: how it is spoken to, how long its records live, its models.
 
 A description is a TOML file: one of ``presets/`` or the user's own. Unknown keys are refused, as in the
 configuration. Knows nothing of HTTP, and holds the name of the variable with the key, never the key.
@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, inspect
 
 from engine.config import VARIABLE_NAME, api_url_problem
 from engine.errors import ConfigError, nearest
 from engine.job.model import Kind, Model, Output, Parameter, model_name_problem
+from engine.provider.contract import AuthTable, CreditsTable, MetricsTable, ResultTable, StatusTable, SubmitTable
+from engine.provider.contract_check import check_contract
 from engine.toml_tables import checked_value, field_types, read_toml, shown
 
 if TYPE_CHECKING:
@@ -40,6 +42,16 @@ class ProviderDescription(msgspec.Struct, frozen=True, kw_only=True):
         default_model: the model of jobs that name none; empty for no such model.
         record_life_s: how long status and result can be asked for after the submission.
         output_life_s: how long the files of a result can be downloaded.
+        trusted_hosts: hosts besides that of base_url which the provider may send us to with the key; "*." in front of
+            one stands for whatever is below it.
+        headers: further headers of every request.
+        errors: places of an explanation in a reply, all of which are shown.
+        auth: how the key is shown.
+        submit: how a job is submitted.
+        status: how a request is asked about.
+        result: where its result is.
+        metrics: where a reply says what the request came to.
+        credits: how the account's balance is read.
         models: the catalogue, by name; other models can be used, but nothing is known of them.
     """
 
@@ -52,7 +64,16 @@ class ProviderDescription(msgspec.Struct, frozen=True, kw_only=True):
     default_model: str = ""
     record_life_s: Seconds
     output_life_s: Seconds
-    models: dict[str, Model]
+    trusted_hosts: tuple[str, ...] = ()
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    errors: tuple[str, ...] = ("error", "error_description", "message", "detail")
+    auth: AuthTable = AuthTable()
+    submit: SubmitTable
+    status: StatusTable
+    result: ResultTable
+    metrics: MetricsTable = MetricsTable()
+    credits: CreditsTable = CreditsTable()
+    models: dict[str, Model] = msgspec.field(default_factory=dict)
 
 
 class _ModelTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,11 +122,13 @@ def _preset_files() -> list[str]:
 def description_of_table(table: Mapping[str, Any], *, where: str) -> ProviderDescription:
     """Return the description that ``table`` holds, or raise the sentence that says what is wrong with it."""
     values = _checked_table(ProviderDescription, table, key="", where=where)
-    if not isinstance(table["models"], dict):
-        raise ConfigError(f"{where}models must be a table, not {shown(table['models'])}")
-    models = {name: _model(name, entry, where=where) for name, entry in table["models"].items()}
+    models = values.get("models", {})
+    if not isinstance(models, dict):
+        raise ConfigError(f"{where}models must be a table, not {shown(models)}")
+    models = {name: _model(name, entry, where=where) for name, entry in models.items()}
     description = ProviderDescription(**{**values, "models": models})
     _check_meaning(description, where)
+    check_contract(description, where)
     return description
 
 
@@ -124,10 +147,17 @@ def _checked_table(struct: type[msgspec.Struct], table: object, *, key: str, whe
     missing = [name for name in struct.__struct_fields__ if name not in table and _is_required(struct, name)]
     if missing:
         raise ConfigError(f"{where}{prefix}{missing[0]} is missing")
-    return {
-        name: value if name == "models" else checked_value(struct, name, value, place=f"{where}{prefix}{name}")
-        for name, value in table.items()
-    }
+    return {name: _checked(struct, name, value, key=prefix + name, where=where) for name, value in table.items()}
+
+
+def _checked(struct: type[msgspec.Struct], name: str, value: object, *, key: str, where: str) -> Any:
+    """Return one value; a table of its own is checked key by key, and the catalogue of models later."""
+    if name == "models":
+        return value
+    kind = field_types(struct)[name]
+    if isinstance(kind, inspect.StructType):
+        return kind.cls(**_checked_table(kind.cls, value, key=key, where=where))
+    return checked_value(struct, name, value, place=f"{where}{key}")
 
 
 def _is_required(struct: type[msgspec.Struct], name: str) -> bool:

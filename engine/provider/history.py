@@ -19,7 +19,7 @@ from yarl import URL
 
 from engine.provider.moments import epoch_of
 from engine.provider.protocol import Unavailable
-from engine.provider.reply import NoReply, Reply, media_urls, number, request_id_of
+from engine.provider.reply import NoReply, Reply, media_urls, number, request_id_at
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -211,12 +211,12 @@ def _is_row(value: Any) -> bool:
 
 
 def _row(raw: dict[str, Any]) -> HistoryRow | None:
-    request_id = request_id_of(raw)
+    request_id = request_id_at(raw, "request_id")
     if request_id is None:
         return None
     word = raw.get("model_status") or raw.get("status")
     model, error = raw.get("model_name"), raw.get("error")
-    urls = media_urls({"output": raw.get("generation_url")})
+    urls = media_urls(raw, ("generation_url",))
     latency_ms = number(raw.get("latency_ms"))
     return HistoryRow(
         request_id=request_id,

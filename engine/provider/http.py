@@ -16,16 +16,19 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from engine.provider.protocol import Unavailable
-from engine.provider.reply import NoReply, Reply, number
-from engine.provider.verdicts import fetch_verdict, poll_verdict, submit_verdict
+from engine.provider.addresses import address
+from engine.provider.protocol import Unavailable, WrongContract
+from engine.provider.reply import NoReply, Reply
+from engine.provider.verdicts import balance_usd, fetch_verdict, poll_verdict, submit_verdict
 
 if TYPE_CHECKING:
     from types import SimpleNamespace, TracebackType
 
     from engine.clock import Clock
-    from engine.provider.protocol import FetchVerdict, PollVerdict, SubmitVerdict
+    from engine.provider.description import ProviderDescription
+    from engine.provider.protocol import FetchVerdict, PollVerdict, Request, SubmitVerdict
 
+_NO_ADDRESS = WrongContract("no address of the provider's is known at which the request could be asked about")
 USER_AGENT = "media-batch-engine"
 REDACTED = b"[key]"
 _READ_BLOCK_BYTES = 65_536
@@ -49,10 +52,11 @@ async def _note_headers_sent(
 
 
 class HttpProvider:
-    """The Segmind v2 contract over aiohttp; an async context manager that owns its connections."""
+    """A described provider over aiohttp; an async context manager that owns its connections."""
 
     def __init__(
         self,
+        description: ProviderDescription,
         *,
         base_url: str,
         api_key: str,
@@ -63,10 +67,12 @@ class HttpProvider:
         reply_bytes_max: int,
         connections_max: int = 64,
     ) -> None:
+        self._description = description
         self._base_url = base_url.rstrip("/")
         self._key = api_key.encode()
         self._headers = {
-            "x-api-key": api_key,
+            **description.headers,
+            description.auth.header: description.auth.value.replace("{key}", api_key),
             "User-Agent": USER_AGENT,
             "Accept": "application/json",
             "Accept-Encoding": "identity",
@@ -95,35 +101,41 @@ class HttpProvider:
     async def submit(self, model: str, params: dict[str, Any]) -> SubmitVerdict:
         """Submit one job; see ``Provider.submit``."""
         assert self._submits is not None
+        rules = self._description.submit
+        body = {rules.wrap: params} if rules.wrap else params
         reply = await self._request(
             self._submits,
             "POST",
-            f"{self._base_url}/v2/{model}",
+            self._base_url + rules.path.format(model=model, id=""),
             timeout=self._submit_timeout,
-            content=orjson.dumps(params),
+            content=orjson.dumps({**body, rules.model_key: model} if rules.model_key else body),
         )
-        return submit_verdict(reply, model=model, utc=self._clock.utc())
+        return submit_verdict(reply, self._description, model=model, utc=self._clock.utc())
 
-    async def poll(self, request_id: str) -> PollVerdict:
+    async def poll(self, request: Request) -> PollVerdict:
         """Ask whether a request is finished; see ``Provider.poll``."""
-        reply = await self.get(f"{self._base_url}/v2/requests/{request_id}/status")
-        return poll_verdict(reply, utc=self._clock.utc())
+        url = address(self._description, self._base_url, "status", request)
+        if url is None:
+            return _NO_ADDRESS
+        return poll_verdict(await self.get(url), self._description, utc=self._clock.utc())
 
-    async def fetch(self, request_id: str) -> FetchVerdict:
+    async def fetch(self, request: Request) -> FetchVerdict:
         """Read the result of a completed request; see ``Provider.fetch``."""
-        reply = await self.get(f"{self._base_url}/v2/requests/{request_id}")
-        return fetch_verdict(reply, utc=self._clock.utc())
+        url = address(self._description, self._base_url, "result", request)
+        if url is None:
+            return _NO_ADDRESS
+        return fetch_verdict(await self.get(url), self._description, utc=self._clock.utc())
 
-    async def credits_usd(self) -> float | Unavailable:
-        """Return what the account holds, in US dollars; free of charge, and the cheapest check of a key."""
-        reply = await self.get(f"{self._base_url}/v1/get-user-credits")
+    async def credits_usd(self) -> float | Unavailable | None:
+        """Return what the account holds, in US dollars, free of charge; None if the provider does not tell."""
+        rules = self._description.credits
+        if not rules.path:
+            return None
+        reply = await self.get(self._base_url + rules.path)
         if isinstance(reply, NoReply):
             return Unavailable(reply.reason, reached=reply.sent)
-        body = reply.object()
-        amounts = [number(body.get("credits")), number(body.get("free-credits"))]
-        if reply.status != 200 or amounts[0] is None:  # noqa: PLR2004
-            return Unavailable(reply.error_text())
-        return sum(amount for amount in amounts if amount is not None)
+        amount = balance_usd(reply, self._description) if reply.status == 200 else None  # noqa: PLR2004
+        return Unavailable(reply.error_text(self._description.errors)) if amount is None else amount
 
     async def get(self, url: str) -> Reply | NoReply:
         """Make one GET with the key; only for addresses of the provider's API."""

@@ -7,10 +7,13 @@ raises for what a server or a network did.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from engine.job.records import JobError
 
 
@@ -31,14 +34,37 @@ class Metrics:
     credits_usd: float | None = None
 
 
+_NO_ADDRESSES: Mapping[str, str] = MappingProxyType({})
+
+
+class Request(NamedTuple):
+    """What the provider made of one submission, as it is asked about.
+
+    Attributes:
+        id: the provider's name of it.
+        model: what it was submitted to.
+        addresses: as in ``Accepted``.
+    """
+
+    id: str
+    model: str = ""
+    addresses: Mapping[str, str] = _NO_ADDRESSES
+
+
 # --- verdicts on a submission ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The provider has the submission and named it."""
+    """The provider has the submission and named it.
+
+    Attributes:
+        request_id: its name.
+        addresses: where it said that the request can be asked about (``status``) and fetched (``result``).
+    """
 
     request_id: str
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +201,7 @@ SubmitVerdict: TypeAlias = (
     Accepted | NotSent | ServerError | Rejected | UnknownOutcome | OutOfMoney | Throttled | Unauthorized | WrongContract
 )
 PollVerdict: TypeAlias = (
-    Working | Completed | Failed | NotFound | Unavailable | Throttled | Unauthorized | WrongContract
+    Working | Completed | Result | Failed | NotFound | Unavailable | Throttled | Unauthorized | WrongContract
 )
 FetchVerdict: TypeAlias = Result | Failed | NotReady | NotFound | Unavailable | Throttled | Unauthorized | WrongContract
 
@@ -187,10 +213,10 @@ class Provider(Protocol):
         """Submit one job, once; this is the only call that costs money."""
         ...
 
-    async def poll(self, request_id: str) -> PollVerdict:
-        """Ask whether a request is finished."""
+    async def poll(self, request: Request) -> PollVerdict:
+        """Ask whether a request is finished; the answer may be its result at once."""
         ...
 
-    async def fetch(self, request_id: str) -> FetchVerdict:
+    async def fetch(self, request: Request) -> FetchVerdict:
         """Read the result of a completed request."""
         ...

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from engine.provider.protocol import Metrics
+from engine.provider.json_path import value_at, values_at
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 ERROR_TEXT_CHARS_MAX = 2_000
+ERROR_PLACES = ("error", "error_description", "message", "detail")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}\Z", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?\Z", re.ASCII)
 
@@ -43,10 +44,10 @@ class Reply:
         value = self.json()
         return value if isinstance(value, dict) else {}
 
-    def error_text(self) -> str:
+    def error_text(self, places: Sequence[str] = ERROR_PLACES) -> str:
         """Return the server's explanation, shortened; for a page that is not JSON, only what kind of page it is."""
         body = self.object()
-        texts = [body.get(key) for key in ("error", "error_description", "message", "detail")]
+        texts = [value_at(body, place) for place in places]
         words = [text if isinstance(text, str) else orjson.dumps(text).decode() for text in texts if text]
         if words:
             return "; ".join(dict.fromkeys(words))[:ERROR_TEXT_CHARS_MAX]
@@ -75,9 +76,9 @@ class NoReply:
     bad_certificate: bool = False
 
 
-def request_id_of(body: Mapping[str, Any]) -> str | None:
-    """Return the usable request id of a submit reply: opaque, but safe in a URL path and a file name."""
-    value = body.get("request_id")
+def request_id_at(body: Mapping[str, Any], place: str) -> str | None:
+    """Return the usable request id at a place of a reply: opaque, but safe in a URL path and a file name."""
+    value = value_at(body, place)
     return value if isinstance(value, str) and _REQUEST_ID.match(value) else None
 
 
@@ -90,62 +91,10 @@ def number(value: Any) -> float | None:
     return float(value) if math.isfinite(value) and value >= 0 else None
 
 
-def metrics_of(body: Mapping[str, Any]) -> Metrics:
-    """Read ``metrics`` of a status or result body."""
-    raw = body.get("metrics")
-    if not isinstance(raw, dict):
-        return Metrics()
-    return Metrics(
-        cost_usd=number(raw.get("cost")),
-        inference_s=number(raw.get("inference_time")),
-        queue_s=number(raw.get("queue_time")),
-        credits_usd=number(raw.get("remaining_credits")),
-    )
+def media_urls(body: Mapping[str, Any], places: Sequence[str]) -> tuple[str, ...]:
+    """Return every URL of the first place of a body that has any."""
+    return next((urls for place in places if (urls := tuple(filter(_is_url, values_at(body, place))))), ())
 
 
-def media_urls(body: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return every media URL of a result body, from the first place that has any.
-
-    The order of places is that of the shapes seen in the provider's replies: ``output`` as a URL,
-    ``video.url``, ``output.{url,video_url,media_url[0]}``, ``output[]`` (or its ``.url``), ``images[].url``,
-    ``audio.url``, ``image.url``.
-    """
-    output = body.get("output")
-    in_output = output if isinstance(output, dict) else {}
-    places = (
-        output if isinstance(output, str) else None,
-        _member(body.get("video"), "url"),
-        in_output.get("url"),
-        in_output.get("video_url"),
-        in_output.get("media_url"),
-        output if isinstance(output, list) else None,
-        body.get("images"),
-        _member(body.get("audio"), "url"),
-        _member(body.get("image"), "url"),
-    )
-    for place in places:
-        urls = _urls(place)
-        if urls:
-            return urls
-    return ()
-
-
-def file_facts(body: Mapping[str, Any]) -> tuple[int | None, str | None]:
-    """Return the length in bytes and the media type that the result claims for its file, where it does."""
-    for key in ("video", "audio", "image"):
-        place = body.get(key)
-        if isinstance(place, dict):
-            size = number(place.get("file_size"))
-            kind = place.get("content_type")
-            return (int(size) if size else None, kind if isinstance(kind, str) else None)
-    return None, None
-
-
-def _member(place: Any, key: str) -> Any:
-    return place.get(key) if isinstance(place, dict) else None
-
-
-def _urls(place: Any) -> tuple[str, ...]:
-    candidates = place if isinstance(place, list) else [place]
-    found = (item if isinstance(item, str) else _member(item, "url") for item in candidates)
-    return tuple(url for url in found if isinstance(url, str) and url.startswith(("http://", "https://", "data:")))
+def _is_url(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(("http://", "https://", "data:"))

@@ -1,20 +1,23 @@
-"""The provider's error table as code: what each HTTP reply means for a job.
+"""What each HTTP reply means for a job, under the rules of a provider's description.
 
 Pure functions of a reply. Two rules come before all others: on a submission, whatever does not say clearly
-that nothing was accepted is *unknown*; on a status or result, ``body.status`` wins over the HTTP code,
-because the provider reports a failed generation as 422. Texts of errors change weekly and are never
+that nothing was accepted is *unknown*; on a status or result, the body's own word wins over the HTTP code,
+because some providers report a failed generation as 422. Texts of errors change weekly and are never
 matched exactly; a few word stems tell money from parameters where one code means both.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.job.records import JobError
+from engine.provider.addresses import named_addresses
+from engine.provider.json_path import value_at
 from engine.provider.protocol import (
     Accepted,
     Completed,
     Failed,
+    Metrics,
     NotFound,
     NotReady,
     NotSent,
@@ -29,37 +32,35 @@ from engine.provider.protocol import (
     Working,
     WrongContract,
 )
-from engine.provider.reply import NoReply, Reply, file_facts, media_urls, metrics_of, request_id_of
+from engine.provider.reply import NoReply, Reply, media_urls, number, request_id_at
 from engine.provider.throttle import throttle_wait_s
 
 if TYPE_CHECKING:
+    from engine.provider.description import ProviderDescription
     from engine.provider.protocol import FetchVerdict, PollVerdict, SubmitVerdict
 
-_MONEY_STEMS = ("credit", "balance", "fund", "spend", "billing", "payment", "money", "budget", "quota")
 _REFUSED_FOR_ITSELF = frozenset({400, 413, 415, 422})
 _WRONG_ADDRESS = frozenset({300, 301, 302, 303, 304, 305, 307, 308, 405, 411, 414, 421, 426, 431})
-_TOLD = frozenset({200, 202})
-_DONE_WORD = "COMPLETED"
-_FAILED_WORD = "FAILED"
 
 
-def submit_verdict(reply: Reply | NoReply, *, model: str, utc: float) -> SubmitVerdict:
+def submit_verdict(reply: Reply | NoReply, provider: ProviderDescription, *, model: str, utc: float) -> SubmitVerdict:
     """Say what became of a submission."""
     if isinstance(reply, NoReply):
         if reply.bad_certificate:
             return WrongContract(reply.reason)
         return UnknownOutcome(reply.reason) if reply.sent else NotSent(reply.reason)
-    status, text = reply.status, reply.error_text()
+    status, text = reply.status, reply.error_text(provider.errors)
     if 200 <= status < 300:  # noqa: PLR2004 (the HTTP class of success)
-        request_id = request_id_of(reply.object())
+        body = reply.object()
+        request_id = request_id_at(body, provider.submit.id)
         if request_id is None:
             return UnknownOutcome(f"HTTP {status} without a usable request id", status)
-        return Accepted(request_id)
+        return Accepted(request_id, named_addresses(body, provider))
+    if _is_about_money(status, text, provider):
+        return OutOfMoney(text, status)
     match status:
         case 401:
             return Unauthorized(text)
-        case 402:
-            return OutOfMoney(text, status)
         case 403:
             return Rejected(JobError(kind="forbidden", message=text, http_status=status))
         case 404 | 410:
@@ -68,7 +69,7 @@ def submit_verdict(reply: Reply | NoReply, *, model: str, utc: float) -> SubmitV
             return _not_acceptable(text)
         case 429:
             return Throttled(throttle_wait_s(reply.headers, utc=utc))
-        case 500 if reply.object():
+        case _ if status in provider.submit.safe_codes and reply.object():
             return ServerError(text, status)
         case _ if status in _REFUSED_FOR_ITSELF:
             return Rejected(JobError(kind="rejected", message=text, http_status=status))
@@ -79,56 +80,96 @@ def submit_verdict(reply: Reply | NoReply, *, model: str, utc: float) -> SubmitV
             return UnknownOutcome(text, status)
 
 
-def poll_verdict(reply: Reply | NoReply, *, utc: float) -> PollVerdict:
+def poll_verdict(reply: Reply | NoReply, provider: ProviderDescription, *, utc: float) -> PollVerdict:
     """Say what a status reply tells of a request."""
     if isinstance(reply, Reply):
-        body = reply.object()
-        match body.get("status"):
-            case "COMPLETED" if reply.status in _TOLD:
-                return Completed(metrics_of(body))
-            case "FAILED" if reply.status in _TOLD or reply.status == 422:  # noqa: PLR2004 (how FAILED is documented)
-                return Failed(reply.error_text(), reply.status, metrics_of(body))
-            case str() as word if reply.status in _TOLD:
-                return Working(word)
-            case _:
-                pass
-    return _reading_verdict(reply, utc=utc)
+        rules, body = provider.status, reply.object()
+        word = value_at(body, rules.word)
+        counts = reply.status in rules.codes
+        if word in rules.failed and (counts or reply.status in rules.failed_codes):
+            return _failed(reply, body, provider)
+        if word in rules.done and counts:
+            if value_at(body, rules.failed_if):
+                return _failed(reply, body, provider)
+            return _result(body, provider) if provider.result.is_in_status else Completed(_metrics(body, provider))
+        if word in rules.gone and (counts or reply.status in {404, 410}):
+            return NotFound(str(word))
+        if isinstance(word, str) and counts:
+            return Working(word)
+    return _reading_verdict(reply, provider, utc=utc)
 
 
-def fetch_verdict(reply: Reply | NoReply, *, utc: float) -> FetchVerdict:
-    """Say what a result reply tells of a request whose status was COMPLETED."""
+def fetch_verdict(reply: Reply | NoReply, provider: ProviderDescription, *, utc: float) -> FetchVerdict:
+    """Say what a result reply tells of a request whose status was one of success."""
+    if provider.result.is_in_status:
+        found = poll_verdict(reply, provider, utc=utc)
+        assert not isinstance(found, Completed), "a result that is in the status comes with it"
+        return NotReady(f"it is still {found.status}") if isinstance(found, Working) else found
     if isinstance(reply, Reply):
-        body = reply.object()
-        word = body.get("status")
-        if word == _FAILED_WORD and reply.status in {200, 422}:
-            return Failed(reply.error_text(), reply.status, metrics_of(body))
+        rules, body = provider.result, reply.object()
+        word = value_at(body, rules.word)
+        fails = word in provider.status.failed if rules.word else reply.status in rules.failed_codes
+        if fails and reply.status in {200, *rules.failed_codes}:
+            return _failed(reply, body, provider)
         if reply.status == 200 and body:  # noqa: PLR2004
-            urls = media_urls(body)
             # A body that names another status may name URLs too: those of the inputs.
-            if word == _DONE_WORD or (urls and not isinstance(word, str)):
-                size, kind = file_facts(body)
-                return Result(body, urls, size, kind, metrics_of(body))
+            told = not rules.word or word in provider.status.done
+            if told or (not isinstance(word, str) and media_urls(body, rules.outputs)):
+                return _result(body, provider)
             return NotReady(f"the result still says {word!r}")
-    return _reading_verdict(reply, utc=utc)
+    return _reading_verdict(reply, provider, utc=utc)
+
+
+def balance_usd(reply: Reply, provider: ProviderDescription) -> float | None:
+    """Return what the account holds by a reply to the question for its balance; None if it does not say."""
+    body = reply.object()
+    first, *others = [number(value_at(body, place)) for place in provider.credits.amounts]
+    return None if first is None else first + sum(amount for amount in others if amount is not None)
+
+
+def _failed(reply: Reply, body: dict[str, Any], provider: ProviderDescription) -> Failed:
+    return Failed(reply.error_text(provider.errors), reply.status, _metrics(body, provider))
+
+
+def _result(body: dict[str, Any], provider: ProviderDescription) -> Result:
+    rules = provider.result
+    size = next((found for place in rules.size if (found := number(value_at(body, place)))), None)
+    kinds = (value_at(body, place) for place in rules.content_type)
+    return Result(
+        body,
+        media_urls(body, rules.outputs),
+        int(size) if size else None,
+        next((kind for kind in kinds if isinstance(kind, str)), None),
+        _metrics(body, provider),
+    )
+
+
+def _metrics(body: dict[str, Any], provider: ProviderDescription) -> Metrics:
+    places = provider.metrics
+    return Metrics(**{name: number(value_at(body, getattr(places, name))) for name in places.__struct_fields__})
+
+
+def _is_about_money(status: int, text: str, provider: ProviderDescription) -> bool:
+    """Tell an empty account from a refused job where one HTTP status means both."""
+    lowered = text.lower()
+    return status == 402 or any(word in lowered for word in provider.submit.money_words.get(str(status), ()))  # noqa: PLR2004
 
 
 def _not_acceptable(text: str) -> SubmitVerdict:
-    """Tell the three meanings of 406 apart: our own mistake, the account's money, a refused parameter."""
+    """Tell two meanings of 406 apart: our own mistake, a refused parameter."""
     lowered = text.lower()
     if "content" in lowered and "type" in lowered:
         return WrongContract(f"the provider refuses how we speak: {text}", 406)
-    if any(stem in lowered for stem in _MONEY_STEMS) or ("team" in lowered and "limit" in lowered):
-        return OutOfMoney(text, 406)
     return Rejected(JobError(kind="rejected", message=text, http_status=406))
 
 
 def _reading_verdict(
-    reply: Reply | NoReply, *, utc: float
+    reply: Reply | NoReply, provider: ProviderDescription, *, utc: float
 ) -> Unauthorized | WrongContract | NotFound | Throttled | Unavailable:
     """Say what a reading request came to that brought no terminal or working status."""
     if isinstance(reply, NoReply):
         return WrongContract(reply.reason) if reply.bad_certificate else Unavailable(reply.reason, reached=reply.sent)
-    text = reply.error_text()
+    text = reply.error_text(provider.errors)
     match reply.status:
         case 401:
             return Unauthorized(text)

@@ -29,7 +29,7 @@ class Credit:
     """Whether the account can pay.
 
     Args:
-        ask: reads the account's balance in US dollars.
+        ask: reads the account's balance in US dollars; None if the provider does not tell it.
         price_usd: what one more job costs; None if nobody knows.
         may_wait: whether there is reason to wait now: something in flight, or the user's wish.
         on_open: called when submissions may go on.
@@ -39,7 +39,7 @@ class Credit:
     def __init__(
         self,
         *,
-        ask: Callable[[], Awaitable[float | Unavailable]],
+        ask: Callable[[], Awaitable[float | Unavailable | None]],
         clock: Clock,
         price_usd: Callable[[], float | None],
         may_wait: Callable[[], bool],
@@ -91,7 +91,7 @@ class Credit:
             await self._parked.wait()
             await self._clock.sleep(self._recheck_s)
             balance = await self._ask()
-            can_pay = not isinstance(balance, Unavailable) and balance >= (self._price_usd() or _SOMETHING_USD)
+            can_pay = self._can_pay(balance)
             # A balance that pays for nothing (a team's limit, say) is as good as none.
             hopeless = not can_pay or self._refused_probes >= REFUSED_PROBES_MAX
             if hopeless and not self._may_wait():
@@ -102,8 +102,14 @@ class Credit:
                 self._probing = True
                 self._on_open()
 
-    def _broke(self, balance: float | Unavailable) -> Stop:
-        shows = "" if isinstance(balance, Unavailable) else f"; the account shows ${balance:,.2f}"
+    def _can_pay(self, balance: float | Unavailable | None) -> bool:
+        """Whether a submission is worth a try; where a provider does not tell a balance, only a try can say."""
+        if balance is None:
+            return True
+        return not isinstance(balance, Unavailable) and balance >= (self._price_usd() or _SOMETHING_USD)
+
+    def _broke(self, balance: float | Unavailable | None) -> Stop:
+        shows = f"; the account shows ${balance:,.2f}" if isinstance(balance, float) else ""
         return Stop(
             "no_credit",
             f"the account is out of credit: {self._message}{shows}",

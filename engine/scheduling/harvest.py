@@ -199,7 +199,7 @@ class Harvest:
         match step:
             case StillWorking():
                 policy.still_running(since_s, flight.seen_running_s)
-            case Finished(claimed_s):
+            case Finished(claimed_s) | Fetched(end=Finished(claimed_s)):
                 policy.finished(since_s, self._age_s(flight), claimed_s=claimed_s)
                 self._on_finished()
             case AtRest():
@@ -220,7 +220,7 @@ class Harvest:
                 self._generated(flight)
                 self._tally.fetching += 1
                 self._offer_fetch(flight)
-            case Fetched(cost_usd, lag_s):
+            case Fetched(cost_usd, lag_s, _):
                 self._answered(flight, permit)
                 self._generated(flight)
                 self._recorded(flight, cost_usd, lag_s)
@@ -255,7 +255,7 @@ class Harvest:
 
     def _after_fetch(self, flight: Flight, permit: Permit, step: FetchStep) -> None:
         match step:
-            case Fetched(cost_usd, lag_s):
+            case Fetched(cost_usd, lag_s, _):
                 self._answered(flight, permit)
                 self._tally.fetching -= 1
                 self._recorded(flight, cost_usd, lag_s)

@@ -28,6 +28,7 @@ from engine.provider.protocol import (
     NotSent,
     OutOfMoney,
     Rejected,
+    Request,
     Result,
     ServerError,
     Throttled,
@@ -143,8 +144,8 @@ class Life:
         await self._ledger.intend(flight.job, attempt, utc=flight.intent_utc, price_usd=flight.price_usd)
         verdict = await self._provider.submit(flight.model, decode_json(flight.params))
         match verdict:
-            case Accepted(request_id):
-                return await self._accept(flight, attempt, request_id)
+            case Accepted():
+                return await self._accept(flight, attempt, verdict)
             case NotSent(reason):
                 await self._ledger.withdrawn(flight.job, attempt, spent=False)
                 return Unreachable(reason)
@@ -170,17 +171,17 @@ class Life:
             case _:
                 assert_never(verdict)
 
-    async def _accept(self, flight: Flight, attempt: int, request_id: str) -> SubmitStep:
+    async def _accept(self, flight: Flight, attempt: int, accepted: Accepted) -> SubmitStep:
         now = self._clock.utc()
         flight.attempts = attempt
         try:
-            await self._ledger.accepted(flight.job, attempt, request_id, utc=now)
+            await self._ledger.accepted(flight.job, attempt, accepted.request_id, utc=now, addresses=accepted.addresses)
         except RefusedChange as refusal:
             error = JobError(kind="request_id_taken", message=str(refusal), paid=True)
             await self._ledger.held(flight.job, error)
             flight.error = error
             return SetAside()
-        flight.request_id = request_id
+        flight.request_id, flight.addresses = accepted.request_id, dict(accepted.addresses) or None
         flight.submitted_utc, flight.submitted_at = now, self._clock.now()
         flight.params = b""
         flight.failures = 0
@@ -201,7 +202,7 @@ class Life:
         """Ask once whether the request is finished; the history is asked once the record must have expired."""
         if self._age_s(flight) > self._record_life_s:
             return await self._ask_history(flight, "its record has expired")
-        verdict = await self._provider.poll(flight.request_id)
+        verdict = await self._provider.poll(_request(flight))
         flight.polls += 1
         match verdict:
             case Working(status):
@@ -211,6 +212,10 @@ class Life:
             case Completed(metrics):
                 flight.failures = 0
                 return self._finish(flight, metrics)
+            case Result():
+                flight.failures = 0
+                end = self._finish(flight, verdict.metrics)
+                return await self._record(flight, verdict, lag_s=self._lag_s(flight, verdict.metrics), end=end)
             case Failed(message, http_status):
                 return await self._fail(flight, flight.attempts, _generation_failed(message, http_status))
             case NotFound(message):
@@ -271,7 +276,7 @@ class Life:
 
     async def fetch(self, flight: Flight) -> FetchStep:
         """Read the result of a completed request and record it."""
-        verdict = await self._provider.fetch(flight.request_id)
+        verdict = await self._provider.fetch(_request(flight))
         match verdict:
             case Result():
                 return await self._record(flight, verdict, lag_s=self._lag_s(flight, verdict.metrics))
@@ -293,7 +298,9 @@ class Life:
             case _:
                 assert_never(verdict)
 
-    async def _record(self, flight: Flight, result: Result, *, lag_s: float | None) -> Fetched | AtRest:
+    async def _record(
+        self, flight: Flight, result: Result, *, lag_s: float | None, end: Finished | None = None
+    ) -> Fetched | AtRest:
         flight.failures = 0
         flight.cost_usd = result.metrics.cost_usd
         flight.media = {
@@ -305,7 +312,7 @@ class Life:
         if not result.urls and self._expects_media(flight.model):
             error = JobError(kind="no_media", message="the result names no file; its body is kept as output", paid=True)
             return await self._fail(flight, flight.attempts, error)
-        return Fetched(result.metrics.cost_usd, lag_s)
+        return Fetched(result.metrics.cost_usd, lag_s, end)
 
     def _lag_s(self, flight: Flight, metrics: Metrics) -> float:
         """Return how long after its completion we learned of it: by the provider's figures, else half the last gap."""
@@ -360,7 +367,7 @@ class Life:
     async def _refresh(self, flight: Flight) -> DownloadStep:
         """Ask the provider where the files are now; a URL may expire before its record does."""
         delay_s = self._retry_in_s(flight)
-        verdict = await self._provider.fetch(flight.request_id)
+        verdict = await self._provider.fetch(_request(flight))
         if isinstance(verdict, Result) and verdict.urls:
             await self._relocated(flight, verdict.urls)
         elif self._history is not None:
@@ -406,6 +413,10 @@ class Life:
     def _retry_in_s(self, flight: Flight) -> float:
         flight.failures += 1
         return backoff_s(flight.failures, first_s=RETRY_FIRST_S, max_s=RETRY_MAX_S, rng=self._rng)
+
+
+def _request(flight: Flight) -> Request:
+    return Request(flight.request_id, flight.model, flight.addresses or {})
 
 
 def _generation_failed(message: str, http_status: int | None) -> JobError:

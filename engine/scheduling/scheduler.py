@@ -83,7 +83,7 @@ class Scheduler:
         lanes: Lanes,
         rules: Rules,
         history: History | None,
-        ask_credits: Callable[[], Awaitable[float | Unavailable]],
+        ask_credits: Callable[[], Awaitable[float | Unavailable | None]],
         polling_for: Callable[[str], PollingPolicy],
         clock: Clock,
         tally: Tally,

@@ -44,10 +44,17 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The result is recorded; its files are to be downloaded. ``lag_s`` is None where nothing tells it."""
+    """The result is recorded; its files are to be downloaded.
+
+    Attributes:
+        cost_usd: what it cost, if the provider said.
+        lag_s: how late we learned of its completion; None where nothing tells it.
+        end: what the very same answer told of its end, where a status comes with its result.
+    """
 
     cost_usd: float | None
     lag_s: float | None
+    end: Finished | None = None
 
 
 @dataclass(frozen=True, slots=True)

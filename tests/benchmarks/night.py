@@ -25,6 +25,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from engine.errors import ExitCode
 from engine.provider.api_key import SIMULATOR_KEY
 from tests.benchmarks.tables import print_table, write_json
 from tests.crash.file_systems import small_disk, why_not
@@ -42,6 +43,7 @@ NEW_KEY = "SG_fedcba9876543210"
 LOOK_S = 0.1
 DISK = "4g"
 CHECK_S_MAX = 120.0
+RESUMABLE = frozenset({ExitCode.STOPPED, ExitCode.STORAGE, ExitCode.ACCOUNT})
 
 
 class Night:
@@ -110,11 +112,14 @@ class Night:
             threading.Event().wait(LOOK_S)
 
     def work_until(self, share: float) -> None:
-        """Let the run go on until so much of the batch is done."""
+        """Let the run go on until so much of the batch is done; begin it again if it stops, as a person would."""
         while self.done() < share * self.jobs:
             code = self.ended(within_s=LOOK_S)
-            if code is not None:
-                raise RuntimeError(f"the run ended with {code} where nothing had happened; see {self.directory}")
+            if code in RESUMABLE:
+                self.begin()
+                self.tell("the run had stopped for what happened before", f"exit {code}; begun again")
+            elif code is not None:
+                raise RuntimeError(f"the run ended with {code} before its end; see {self.directory}")
 
     def tell(self, what: str, how: str) -> None:
         hours = self.wall_s * self.scale / 3600

@@ -45,6 +45,7 @@ from engine.ledger.survey import Cause, Survey, survey
 from engine.ledger.vitals import vitals
 from engine.media.failures import FailureKind
 from engine.planning import InvalidLine, ModelPlan, Plan
+from engine.provider import contract
 from engine.provider.description import ProviderDescription, _ModelTable, _ParameterTable
 from engine.scheduling.stop import Stop
 from engine.scheduling.tally import Tally
@@ -409,7 +410,17 @@ def test_no_document_names_a_key_of_the_configuration_that_does_not_exist() -> N
 
 @pytest.mark.parametrize(
     ("head", "table"),
-    [("description key", ProviderDescription), ("model key", _ModelTable), ("parameter key", _ParameterTable)],
+    [
+        ("description key", ProviderDescription),
+        ("auth key", contract.AuthTable),
+        ("submit key", contract.SubmitTable),
+        ("status key", contract.StatusTable),
+        ("result key", contract.ResultTable),
+        ("metrics key", contract.MetricsTable),
+        ("credits key", contract.CreditsTable),
+        ("model key", _ModelTable),
+        ("parameter key", _ParameterTable),
+    ],
 )
 def test_every_key_of_a_provider_description_is_described(head: str, table: type[msgspec.Struct]) -> None:
     agree(names("Provider descriptions", head), set(table.__struct_fields__))

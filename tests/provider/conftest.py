@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from engine.clock import SystemClock
+from engine.provider.description import load_description
 from engine.provider.http import HttpProvider
 
 if TYPE_CHECKING:
@@ -105,7 +106,13 @@ async def connect() -> AsyncIterator[Callable[..., Awaitable[HttpProvider]]]:
                 "request_timeout_s": 5.0,
                 "reply_bytes_max": 100_000,
             }
-            provider = HttpProvider(base_url=base_url, api_key=KEY, clock=SystemClock(), **{**usual, **settings})
+            provider = HttpProvider(
+                load_description("segmind"),
+                base_url=base_url,
+                api_key=KEY,
+                clock=SystemClock(),
+                **{**usual, **settings},
+            )
             return await stack.enter_async_context(provider)
 
         yield opened

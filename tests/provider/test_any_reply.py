@@ -9,6 +9,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.provider.description import load_description
 from engine.provider.history import rows_of
 from engine.provider.protocol import (
     Accepted,
@@ -84,6 +85,7 @@ REPLIES = st.builds(
     headers=st.dictionaries(st.sampled_from(HEADERS), TEXTS),
     body=BODIES,
 )
+SEGMIND = load_description("segmind")
 UTC = st.floats(0, 4e9)
 
 FREE_BY_STATUS: dict[type, frozenset[int]] = {
@@ -97,7 +99,7 @@ FREE_BY_STATUS: dict[type, frozenset[int]] = {
 
 @given(reply=REPLIES, utc=UTC)
 def test_a_submission_is_free_to_be_made_again_only_where_the_server_says_so(reply: Reply, utc: float) -> None:
-    verdict = submit_verdict(reply, model="m", utc=utc)
+    verdict = submit_verdict(reply, SEGMIND, model="m", utc=utc)
     assert not isinstance(verdict, NotSent)  # there was a reply
     if 200 <= reply.status < 300 or reply.status > 500:
         assert isinstance(verdict, Accepted | UnknownOutcome)
@@ -113,7 +115,7 @@ def test_a_submission_is_free_to_be_made_again_only_where_the_server_says_so(rep
 
 @given(reply=REPLIES, utc=UTC)
 def test_a_request_has_ended_only_in_the_servers_own_words(reply: Reply, utc: float) -> None:
-    verdict = poll_verdict(reply, utc=utc)
+    verdict = poll_verdict(reply, SEGMIND, utc=utc)
     word = reply.object().get("status")
     if isinstance(verdict, Completed | Failed):
         assert word == ("COMPLETED" if isinstance(verdict, Completed) else "FAILED")
@@ -124,7 +126,7 @@ def test_a_request_has_ended_only_in_the_servers_own_words(reply: Reply, utc: fl
 
 @given(reply=REPLIES, utc=UTC)
 def test_a_result_is_what_says_that_it_is_one(reply: Reply, utc: float) -> None:
-    verdict = fetch_verdict(reply, utc=utc)
+    verdict = fetch_verdict(reply, SEGMIND, utc=utc)
     if isinstance(verdict, Result):
         assert reply.status == 200
         assert reply.object().get("status") == "COMPLETED" or verdict.urls

@@ -21,6 +21,17 @@ api_key_env = "OWN_API_KEY"
 record_life_s = 60
 output_life_s = 600
 
+[submit]
+path = "/make/{model}"
+
+[status]
+path = "/jobs/{id}"
+done = ["done"]
+failed = ["failed"]
+
+[result]
+outputs = ["file"]
+
 [models.painter]
 output = "image"
 [models.painter.parameters]
@@ -125,6 +136,33 @@ def test_a_description_of_ones_own_is_read(tmp_path: Path) -> None:
         ("size = {", "size = 5 #", "models.painter.parameters.size must be a table, not 5"),
         ("[models.painter]", '[models."../painter"]', "the name of a model"),
         ("minimum = 1", "minimum = inf", "minimum must be a number"),
+        ("[submit]", "[submits]", "there is no key 'submits', did you mean 'submit'?"),
+        ('path = "/make/{model}"', 'pth = "/make/{model}"', "there is no key 'submit.pth', did you mean 'path'?"),
+        ('path = "/make/{model}"', "", "submit.path is missing"),
+        ('path = "/make/{model}"', 'path = "/make"', "submit.path must hold {model}, or submit.model_key"),
+        ('path = "/make/{model}"', 'path = "make/{model}"', "submit.path must begin with '/'"),
+        ('path = "/make/{model}"', 'path = "/make/{modle}"', "submit.path holds {modle}, which nobody fills in"),
+        ('path = "/make/{model}"', 'path = "/{model"', "submit.path holds {"),
+        ('path = "/make/{model}"', 'path = "/{model}"\nid = "a..b"', "submit.id must be names and numbers with dots"),
+        ('path = "/make/{model}"', 'path = "/{model}"\nid = "a.*"', "submit.id must be names and numbers with dots"),
+        (
+            'path = "/make/{model}"',
+            'path = "/{model}"\nmoney_words = { 500 = ["x"] }',
+            "no HTTP status from 400 to 499",
+        ),
+        ('path = "/make/{model}"', 'path = "/{model}"\nsafe_codes = [5]', "submit.safe_codes must be a list"),
+        ('path = "/jobs/{id}"', "", "status.path is missing: where is a request asked about?"),
+        ('path = "/jobs/{id}"', 'path = "/jobs"', "status.path must hold {id}"),
+        ('done = ["done"]', "", "status.done is missing"),
+        ('done = ["done"]', "done = []", "status.done is empty"),
+        ('done = ["done"]', 'done = ["failed"]', "status.failed and status.done both hold 'failed'"),
+        ('outputs = ["file"]', 'outputs = ["file..url"]', "result.outputs must be names and numbers with dots"),
+        ("[result]", '[auth]\nvalue = "x"\n[result]', "auth.value must hold {key}"),
+        ("[result]", '[auth]\nheader = "a b"\n[result]', "auth.header is no name of a header"),
+        ("[result]", '[headers]\nHost = "x"\n[result]', "headers may not be 'Host'"),
+        ("[result]", '[headers]\nX = "a\\nb"\n[result]', "characters that no header may have"),
+        ("[result]", '[credits]\npath = "/c"\n[result]', "credits.amounts is missing"),
+        ('name = "own"', 'name = "own"\ntrusted_hosts = ["https://a.b"]', "which is no host"),
     ],
 )
 def test_a_wrong_description_is_refused_with_its_key(tmp_path: Path, old: str, new: str, words: str) -> None:
@@ -133,8 +171,8 @@ def test_a_wrong_description_is_refused_with_its_key(tmp_path: Path, old: str, n
 
 def test_tables_that_are_no_tables_are_refused(tmp_path: Path) -> None:
     head = OWN.partition("[models")[0]
-    assert "models is missing" in refusal(tmp_path / "own.toml", head)
-    assert "models must be a table, not 5" in refusal(tmp_path / "own.toml", head + "models = 5")
+    assert "models must be a table, not 5" in refusal(tmp_path / "own.toml", "models = 5" + head)
+    assert "submit must be a table, not '/m" in refusal(tmp_path / "own.toml", OWN.replace("[submit]\npath", "submit"))
     assert "models.a must be a table, not 5" in refusal(tmp_path / "own.toml", head + "[models]\na = 5")
     assert "not TOML" in refusal(tmp_path / "own.toml", "name = ")
 

@@ -19,6 +19,7 @@ from engine.provider.protocol import (
     Completed,
     NotSent,
     Rejected,
+    Request,
     Result,
     ServerError,
     Throttled,
@@ -89,7 +90,7 @@ async def test_each_submission_has_a_connection_of_its_own_and_readings_share_th
     server = await serve(keep_alive)
     provider = await connect(server.url)
     for _ in range(3):
-        assert await provider.poll(ID) == Working("PROCESSING")
+        assert await provider.poll(Request(ID)) == Working("PROCESSING")
     assert server.connections == 1
     for _ in range(3):
         await provider.submit(MODEL, {})
@@ -99,8 +100,8 @@ async def test_each_submission_has_a_connection_of_its_own_and_readings_share_th
 async def test_polls_and_fetches_go_to_the_address_built_from_the_id(serve: Serve, connect: Connect) -> None:
     server = await serve(reply_bytes("200 OK", b'{"status":"COMPLETED","output":"https://a.example/b.mp4"}'))
     provider = await connect(f"{server.url}/")
-    assert isinstance(await provider.poll(ID), Completed)
-    assert isinstance(await provider.fetch(ID), Result)
+    assert isinstance(await provider.poll(Request(ID)), Completed)
+    assert isinstance(await provider.fetch(Request(ID)), Result)
     assert [head.split(b" ")[1].decode() for head in server.heads] == [
         f"/v2/requests/{ID}/status",
         f"/v2/requests/{ID}",
@@ -121,7 +122,7 @@ async def test_credits_are_summed_or_unavailable(serve: Serve, connect: Connect)
 async def test_a_refused_connection_means_not_sent(connect: Connect) -> None:
     provider = await connect(f"http://127.0.0.1:{closed_port()}")
     assert isinstance(await provider.submit(MODEL, PARAMS), NotSent)
-    verdict = await provider.poll(ID)
+    verdict = await provider.poll(Request(ID))
     assert isinstance(verdict, Unavailable)
     assert not verdict.reached
 
@@ -185,7 +186,7 @@ async def test_a_bad_certificate_stops_the_run_and_sends_nothing(
     server = await serve(ACCEPTED, ssl=context)
     provider = await connect(server.url.replace("http:", "https:"))
     assert isinstance(await provider.submit(MODEL, PARAMS), WrongContract)
-    assert isinstance(await provider.poll(ID), WrongContract)
+    assert isinstance(await provider.poll(Request(ID)), WrongContract)
     assert server.heads == []
 
 
@@ -219,7 +220,7 @@ async def test_a_connection_lost_after_the_request_left_is_unknown(
     provider = await connect(server.url)
     assert isinstance(await provider.submit(MODEL, PARAMS), UnknownOutcome)
     assert server.connections == 1
-    verdict = await provider.poll(ID)
+    verdict = await provider.poll(Request(ID))
     assert isinstance(verdict, Unavailable)
     assert verdict.reached
 
@@ -244,8 +245,8 @@ async def test_a_malformed_reply_decides_nothing(serve: Serve, connect: Connect,
     server = await serve(content)
     provider = await connect(server.url)
     assert isinstance(await provider.submit(MODEL, PARAMS), UnknownOutcome)
-    assert isinstance(await provider.poll(ID), Unavailable)
-    assert isinstance(await provider.fetch(ID), Unavailable)
+    assert isinstance(await provider.poll(Request(ID)), Unavailable)
+    assert isinstance(await provider.fetch(Request(ID)), Unavailable)
 
 
 @pytest.mark.parametrize("body", [b'{"request_id": "0f1e', b"", b"<html>ok</html>", b'{"request_id": null}'])
@@ -272,7 +273,7 @@ async def test_a_server_that_never_answers_is_given_up_in_time(serve: Serve, con
     server = await serve(silent)
     provider = await connect(server.url, submit_timeout_s=0.2, request_timeout_s=0.2)
     assert await provider.submit(MODEL, PARAMS) == UnknownOutcome("no answer in time")
-    assert await provider.poll(ID) == Unavailable("no answer in time")
+    assert await provider.poll(Request(ID)) == Unavailable("no answer in time")
 
 
 async def test_one_byte_now_and_then_does_not_hold_a_request_for_ever(serve: Serve, connect: Connect) -> None:
@@ -285,7 +286,7 @@ async def test_one_byte_now_and_then_does_not_hold_a_request_for_ever(serve: Ser
 
     server = await serve(drip)
     provider = await connect(server.url, request_timeout_s=0.3)
-    assert await provider.poll(ID) == Unavailable("no answer in time")
+    assert await provider.poll(Request(ID)) == Unavailable("no answer in time")
 
 
 # --- too much -------------------------------------------------------------------------------------
@@ -304,7 +305,7 @@ async def test_a_huge_body_is_dropped_at_the_cap(serve: Serve, connect: Connect)
 
     server = await serve(flood)
     provider = await connect(server.url)
-    assert await provider.poll(ID) == Unavailable("a reply of more than 100000 bytes")
+    assert await provider.poll(Request(ID)) == Unavailable("a reply of more than 100000 bytes")
     assert sent < 50_000_000
 
 
@@ -314,7 +315,7 @@ async def test_a_gzip_bomb_costs_little_memory(serve: Serve, connect: Connect) -
     provider = await connect(server.url)
     tracemalloc.start()
     try:
-        assert isinstance(await provider.poll(ID), Unavailable)
+        assert isinstance(await provider.poll(Request(ID)), Unavailable)
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -331,7 +332,7 @@ async def test_a_redirect_is_not_followed_and_the_key_goes_nowhere_else(
     elsewhere = await serve(ACCEPTED)
     server = await serve(reply_bytes(f"{status} Moved", b"", f"Location: {elsewhere.url}/v2/kling-2.6"))
     provider = await connect(server.url)
-    for ask in (provider.submit(MODEL, PARAMS), provider.poll(ID), provider.fetch(ID)):
+    for ask in (provider.submit(MODEL, PARAMS), provider.poll(Request(ID)), provider.fetch(Request(ID))):
         assert isinstance(await ask, WrongContract)
     assert elsewhere.connections == 0
 
@@ -362,7 +363,7 @@ async def test_a_server_that_repeats_the_key_does_not_get_it_into_our_records(se
     for status in ("400 No", "401 No", "422 No", "500 No", "200 OK"):
         server = await serve(reply_bytes(status, body))
         provider = await connect(server.url)
-        for ask in (provider.submit(MODEL, PARAMS), provider.poll(ID), provider.fetch(ID)):
+        for ask in (provider.submit(MODEL, PARAMS), provider.poll(Request(ID)), provider.fetch(Request(ID))):
             assert KEY not in repr(await ask)
 
 
@@ -370,5 +371,5 @@ async def test_no_reason_holds_the_key(serve: Serve, connect: Connect) -> None:
     server = await serve(b"garbage\r\n\r\n")
     for url in (server.url, f"http://127.0.0.1:{closed_port()}"):
         provider = await connect(url)
-        assert KEY not in repr([await provider.submit(MODEL, PARAMS), await provider.poll(ID)])
+        assert KEY not in repr([await provider.submit(MODEL, PARAMS), await provider.poll(Request(ID))])
         assert KEY not in repr(provider)

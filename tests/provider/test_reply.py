@@ -5,10 +5,24 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from engine.provider.protocol import Metrics
-from engine.provider.reply import ERROR_TEXT_CHARS_MAX, Reply, file_facts, media_urls, metrics_of, number, request_id_of
+from engine.provider.description import load_description
+from engine.provider.protocol import Metrics, Result
+from engine.provider.reply import ERROR_TEXT_CHARS_MAX, Reply, media_urls, number, request_id_at
+from engine.provider.verdicts import fetch_verdict
 
 URL = "https://images.example.com/a.mp4"
+SEGMIND = load_description("segmind")
+OUTPUTS = SEGMIND.result.outputs
+
+
+def told(body: dict[str, object]) -> Result:
+    found = fetch_verdict(Reply(200, {}, orjson.dumps({**body, "status": "COMPLETED"})), SEGMIND, utc=0.0)
+    assert isinstance(found, Result)
+    return found
+
+
+def metrics(body: dict[str, object]) -> Metrics:
+    return told(body).metrics
 
 
 def reply(body: bytes, status: int = 500) -> Reply:
@@ -19,7 +33,7 @@ def reply(body: bytes, status: int = 500) -> Reply:
     "value", ["0f1e2d3c4b5a69788796a5b4c3d2e1f0", "5f0c7d3e-1b2a-4c3d-9e8f-001122334455", "a", "A_b-9", "x" * 128]
 )
 def test_a_usable_request_id_is_opaque(value: str) -> None:
-    assert request_id_of({"request_id": value}) == value
+    assert request_id_at({"request_id": value}, "request_id") == value
 
 
 @pytest.mark.parametrize(
@@ -43,11 +57,11 @@ def test_a_usable_request_id_is_opaque(value: str) -> None:
     ],
 )
 def test_an_id_that_is_unsafe_in_a_path_is_no_id(value: object) -> None:
-    assert request_id_of({"request_id": value}) is None
+    assert request_id_at({"request_id": value}, "request_id") is None
 
 
 def test_a_body_without_an_id_has_none() -> None:
-    assert request_id_of({}) is None
+    assert request_id_at({}, "request_id") is None
 
 
 @pytest.mark.parametrize(
@@ -87,9 +101,9 @@ def test_everything_else_is_no_number(value: object) -> None:
 
 def test_metrics_keep_what_is_usable() -> None:
     raw = {"cost": "4.48", "inference_time": 712.9, "queue_time": -3, "remaining_credits": float("nan")}
-    assert metrics_of({"metrics": raw}) == Metrics(cost_usd=4.48, inference_s=712.9)
+    assert metrics({"metrics": raw}) == Metrics(cost_usd=4.48, inference_s=712.9)
     for odd in (None, [1], "x", 3):
-        assert metrics_of({"metrics": odd}) == Metrics()
+        assert metrics({"metrics": odd}) == Metrics()
 
 
 @pytest.mark.parametrize(
@@ -111,18 +125,18 @@ def test_metrics_keep_what_is_usable() -> None:
     ],
 )
 def test_every_shape_of_a_result_gives_its_url(body: dict[str, object]) -> None:
-    assert media_urls(body) == (URL,)
+    assert media_urls(body, OUTPUTS) == (URL,)
 
 
 def test_several_files_come_in_their_order() -> None:
     urls = [f"https://a.example/{number}.png" for number in range(3)]
-    assert media_urls({"output": urls}) == tuple(urls)
-    assert media_urls({"images": [{"url": url} for url in urls]}) == tuple(urls)
+    assert media_urls({"output": urls}, OUTPUTS) == tuple(urls)
+    assert media_urls({"images": [{"url": url} for url in urls]}, OUTPUTS) == tuple(urls)
 
 
 def test_the_documented_place_comes_before_a_list_of_outputs() -> None:
-    assert media_urls({"output": ["https://a.example/thumb.png"], "video": {"url": URL}}) == (URL,)
-    assert media_urls({"output": URL, "video": {"url": "https://a.example/other.mp4"}}) == (URL,)
+    assert media_urls({"output": ["https://a.example/thumb.png"], "video": {"url": URL}}, OUTPUTS) == (URL,)
+    assert media_urls({"output": URL, "video": {"url": "https://a.example/other.mp4"}}, OUTPUTS) == (URL,)
 
 
 @pytest.mark.parametrize(
@@ -141,14 +155,18 @@ def test_the_documented_place_comes_before_a_list_of_outputs() -> None:
     ],
 )
 def test_what_names_no_file_names_none(body: dict[str, object]) -> None:
-    assert media_urls(body) == ()
+    assert media_urls(body, OUTPUTS) == ()
 
 
 def test_the_length_of_the_file_may_come_as_a_string() -> None:
-    assert file_facts({"video": {"file_size": "2831155", "content_type": "video/mp4"}}) == (2831155, "video/mp4")
-    assert file_facts({"video": {"file_size": "big", "content_type": 7}}) == (None, None)
-    assert file_facts({"video": {"file_size": 0}}) == (None, None)
-    assert file_facts({"output": URL}) == (None, None)
+    def facts(body: dict[str, object]) -> tuple[int | None, str | None]:
+        found = told(body)
+        return found.bytes_expected, found.content_type
+
+    assert facts({"video": {"file_size": "2831155", "content_type": "video/mp4"}}) == (2831155, "video/mp4")
+    assert facts({"video": {"file_size": "big", "content_type": 7}}) == (None, None)
+    assert facts({"video": {"file_size": 0}}) == (None, None)
+    assert facts({"output": URL}) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
+from engine.provider.description import load_description
 from engine.provider.protocol import (
     Accepted,
     Completed,
@@ -31,6 +32,7 @@ from engine.provider.verdicts import fetch_verdict, poll_verdict, submit_verdict
 if TYPE_CHECKING:
     from engine.provider.protocol import FetchVerdict, PollVerdict, SubmitVerdict
 
+SEGMIND = load_description("segmind")
 ID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 HTML = b"<html><h1>502 Bad Gateway</h1></html>"
 URL = "https://images.example.com/a.mp4"
@@ -48,15 +50,15 @@ def error(status: int, text: str = "no") -> Reply:
 
 
 def submitted(answer: Reply | NoReply) -> SubmitVerdict:
-    return submit_verdict(answer, model="kling-2.6", utc=0.0)
+    return submit_verdict(answer, SEGMIND, model="kling-2.6", utc=0.0)
 
 
 def polled(answer: Reply | NoReply) -> PollVerdict:
-    return poll_verdict(answer, utc=0.0)
+    return poll_verdict(answer, SEGMIND, utc=0.0)
 
 
 def fetched(answer: Reply | NoReply) -> FetchVerdict:
-    return fetch_verdict(answer, utc=0.0)
+    return fetch_verdict(answer, SEGMIND, utc=0.0)
 
 
 # --- submit ---------------------------------------------------------------------------------------

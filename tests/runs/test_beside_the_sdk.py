@@ -11,8 +11,9 @@ from segmind.v2 import InferenceFailed
 
 from engine.clock import SystemClock
 from engine.provider.api_key import SIMULATOR_KEY
+from engine.provider.description import load_description
 from engine.provider.http import HttpProvider
-from engine.provider.protocol import Accepted, Completed, Failed, Result
+from engine.provider.protocol import Accepted, Completed, Failed, Request, Result
 from tests.runs.conftest import provider
 from tests.waiting import wait_until
 
@@ -27,6 +28,7 @@ BODY = {"image_url": "https://example.com/a.png", "audio_url": "https://example.
 
 def ours(simulator: Simulator) -> HttpProvider:
     return HttpProvider(
+        load_description("segmind"),
         base_url=simulator.base_url,
         api_key=SIMULATOR_KEY,
         clock=SystemClock(),
@@ -55,7 +57,7 @@ async def theirs(simulator: Simulator, **body: str) -> dict[str, Any]:
 async def test_a_success_is_the_same_to_both() -> None:
     async with provider() as simulator, ours(simulator) as client:
         seen_by_them = await theirs(simulator, **BODY)
-        seen_by_us = await client.fetch(seen_by_them["request_id"])
+        seen_by_us = await client.fetch(Request(seen_by_them["request_id"]))
         assert isinstance(seen_by_us, Result)
         assert seen_by_us.output == seen_by_them
         assert seen_by_us.urls == (seen_by_them["output"],)
@@ -64,7 +66,7 @@ async def test_a_success_is_the_same_to_both() -> None:
         accepted = await client.submit(MODEL, dict(BODY))
         assert isinstance(accepted, Accepted)
         await wait_until(lambda: simulator.bill(with_bodies=False).paid == 2, description="the provider has finished")
-        assert isinstance(await client.poll(accepted.request_id), Completed)
+        assert isinstance(await client.poll(Request(accepted.request_id)), Completed)
 
 
 async def test_a_failure_is_the_same_to_both() -> None:
@@ -73,8 +75,8 @@ async def test_a_failure_is_the_same_to_both() -> None:
         accepted = await client.submit(MODEL, {"image_url": "ftp://x"})
         assert isinstance(accepted, Accepted)
         await wait_until(lambda: simulator.bill(with_bodies=False).failed == 2, description="both have failed")
-        seen_by_us = await client.poll(accepted.request_id)
+        seen_by_us = await client.poll(Request(accepted.request_id))
         assert isinstance(seen_by_us, Failed)
         assert seen_by_us.http_status == 422
         assert seen_by_us.message in seen_by_them["error"]
-        assert isinstance(await client.fetch(accepted.request_id), Failed)
+        assert isinstance(await client.fetch(Request(accepted.request_id)), Failed)

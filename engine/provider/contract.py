@@ -1,0 +1,132 @@
+"""How a provider is spoken to, as the tables of its description say it: addresses, words, places in its replies.
+
+Every table is plain values with the sentence that documents each. A place is a path into a JSON reply
+(``json_path``); an address is the rest of a URL behind ``base_url``, with ``{model}`` and ``{id}`` in it. What a reply
+means under these rules is ``verdicts``'s business.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+HttpStatus: TypeAlias = Annotated[int, Meta(ge=100, le=599)]
+AddressOf: TypeAlias = Literal["status", "result", "cancel"]
+"""What an address that a submission's reply names is for."""
+
+
+class AuthTable(msgspec.Struct, frozen=True, kw_only=True):
+    """How the key is shown.
+
+    Attributes:
+        header: the name of the header that carries the key.
+        value: what it holds, with {key} where the key goes: "Bearer {key}".
+    """
+
+    header: str = "x-api-key"
+    value: str = "{key}"
+
+
+class SubmitTable(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job is submitted, and what the answer says.
+
+    Attributes:
+        path: where to, with {model} in it.
+        wrap: the key of the body that holds the params; empty if they are the body.
+        model_key: the key of the body that names the model; empty if the address does.
+        id: the place of the request's id in the reply.
+        safe_codes: HTTP statuses with a JSON body that say for certain that nothing was accepted, besides 4xx.
+        money_words: parts of words by which an answer with such an HTTP status means that the account is empty; 402
+            always does.
+    """
+
+    path: str
+    wrap: str = ""
+    model_key: str = ""
+    id: str = "id"
+    safe_codes: tuple[HttpStatus, ...] = ()
+    money_words: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+
+
+class StatusTable(msgspec.Struct, frozen=True, kw_only=True):
+    """How a request is asked about, and by which words it is working, done or failed.
+
+    Attributes:
+        path: where it is asked for, with {id} and perhaps {model}; empty if only the reply to a submission says.
+        url_from: the place of that address in the reply to a submission, which is then used if it can be trusted.
+        codes: HTTP statuses under which the word counts.
+        word: the place of the word.
+        done: words that mean success.
+        failed: words that mean failure, for good.
+        gone: words that mean that the request is not known, or no longer.
+        failed_codes: HTTP statuses under which the words of failure count, besides codes.
+        failed_if: a place that holds something only if a request that is done has failed.
+    """
+
+    path: str = ""
+    url_from: str = ""
+    codes: tuple[HttpStatus, ...] = (200, 202)
+    word: str = "status"
+    done: tuple[str, ...]
+    failed: tuple[str, ...]
+    gone: tuple[str, ...] = ()
+    failed_codes: tuple[HttpStatus, ...] = ()
+    failed_if: str = ""
+
+
+class ResultTable(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a result is, and where its files are in it.
+
+    Attributes:
+        path: where it is asked for; empty together with url_from if the status of a request that is done holds it.
+        url_from: the place of that address in the reply to a submission.
+        word: the place of the word of the status in the result; empty if a result has none.
+        failed_codes: HTTP statuses that mean failure; together with a word of failure, where results have a word.
+        outputs: places of files, in the order in which they are looked at; the first with any counts. "*" is every item
+            of a list.
+        size: places of the first file's length in bytes.
+        content_type: places of the first file's media type.
+    """
+
+    path: str = ""
+    url_from: str = ""
+    word: str = ""
+    failed_codes: tuple[HttpStatus, ...] = ()
+    outputs: tuple[str, ...]
+    size: tuple[str, ...] = ()
+    content_type: tuple[str, ...] = ()
+
+    @property
+    def is_in_status(self) -> bool:
+        """Whether no second request is needed."""
+        return not self.path and not self.url_from
+
+
+class MetricsTable(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a status or result says what it came to.
+
+    Attributes:
+        cost_usd: the place of what was charged.
+        inference_s: the place of how long the generation ran.
+        queue_s: the place of how long it waited before.
+        credits_usd: the place of what the account holds afterwards.
+    """
+
+    cost_usd: str = ""
+    inference_s: str = ""
+    queue_s: str = ""
+    credits_usd: str = ""
+
+
+class CreditsTable(msgspec.Struct, frozen=True, kw_only=True):
+    """How the account's balance is read, free of charge.
+
+    Attributes:
+        path: where it is asked for; empty if the provider does not say.
+        amounts: places of amounts in US dollars, which are added up; the first must be there.
+    """
+
+    path: str = ""
+    amounts: tuple[str, ...] = ()

@@ -1,0 +1,118 @@
+"""Refuse a description whose tables have the right types and cannot work: with the key, and what it must be.
+
+A mistake in a description costs money: a wrong place of the request's id makes every paid submission an unknown one.
+So whatever can be known before the first request is checked here.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from typing import TYPE_CHECKING
+
+from engine.errors import ConfigError
+from engine.provider.json_path import path_problem
+from engine.toml_tables import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from engine.provider.description import ProviderDescription
+
+_HOST = re.compile(r"(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]{1,5})?\Z")
+_HEADER = re.compile(r"[A-Za-z0-9-]+\Z")
+_OURS = frozenset({"content-type", "content-length", "host", "accept", "accept-encoding", "user-agent", "connection"})
+
+
+def check_contract(description: ProviderDescription, where: str) -> None:
+    """Raise if a key cannot be what it is for.
+
+    Raises:
+        ConfigError: with the key and what it must be.
+    """
+    for problem in (*_addresses(description), *_places(description), *_words(description), *_headers(description)):
+        raise ConfigError(f"{where}{problem}")
+
+
+def _addresses(description: ProviderDescription) -> Iterator[str]:
+    submit, status, result = description.submit, description.status, description.result
+    ids = (("status.path", status.path), ("result.path", result.path))
+    for key, path in (("submit.path", submit.path), *ids, ("credits.path", description.credits.path)):
+        if path and not path.startswith("/"):
+            yield f"{key} must begin with '/', because it follows base_url, not {shown(path)}"
+        try:
+            fields = {field for _, field, _, _ in string.Formatter().parse(path) if field is not None}
+        except ValueError:
+            fields = {"{"}
+        if strange := sorted(fields - {"model", "id"}):
+            yield f"{key} holds {{{strange[0]}}}, which nobody fills in; there are {{model}} and {{id}}"
+    if not submit.path:
+        yield "submit.path is empty"
+    if not submit.model_key and "{model}" not in submit.path:
+        yield "submit.path must hold {model}, or submit.model_key must say where in the body the model is named"
+    if not status.path and not status.url_from:
+        yield "status.path is missing: where is a request asked about? It holds {id}"
+    for key, path in ids:
+        if path and "{id}" not in path:
+            yield f"{key} must hold {{id}}, else it names no request"
+
+
+def _places(description: ProviderDescription) -> Iterator[str]:
+    submit, status, result, metrics = description.submit, description.status, description.result, description.metrics
+    one = {
+        "submit.id": submit.id,
+        "status.word": status.word,
+        "status.url_from": status.url_from,
+        "status.failed_if": status.failed_if,
+        "result.url_from": result.url_from,
+        "result.word": result.word,
+        **{f"metrics.{name}": getattr(metrics, name) for name in metrics.__struct_fields__},
+    }
+    needed = {"submit.id", "status.word"}
+    lists = {
+        "errors": description.errors,
+        "result.size": result.size,
+        "result.content_type": result.content_type,
+        "credits.amounts": description.credits.amounts,
+    }
+    for key, path in (*one.items(), *((key, path) for key, paths in lists.items() for path in paths)):
+        if (path or key in needed) and (problem := path_problem(path)):
+            yield f"{key} {problem}"
+    for path in result.outputs:
+        if problem := path_problem(path, many=True):
+            yield f"result.outputs {problem}"
+    if description.credits.path and not description.credits.amounts:
+        yield "credits.amounts is missing: where in the reply is the balance?"
+
+
+def _words(description: ProviderDescription) -> Iterator[str]:
+    status = description.status
+    if not status.done:
+        yield "status.done is empty: by which word is a request done?"
+    groups = {"done": status.done, "failed": status.failed, "gone": status.gone}
+    seen: dict[str, str] = {}
+    for name, words in groups.items():
+        for word in words:
+            if other := seen.get(word):
+                yield f"status.{name} and status.{other} both hold {shown(word)}"
+            seen[word] = name
+    for code in description.submit.money_words:
+        if not (code.isdigit() and code.startswith("4")):
+            yield f"submit.money_words has the key {shown(code)}, which is no HTTP status from 400 to 499"
+
+
+def _headers(description: ProviderDescription) -> Iterator[str]:
+    auth = description.auth
+    if "{key}" not in auth.value:
+        yield "auth.value must hold {key}, else the key is never shown"
+    for key, name in (("auth.header", auth.header), *(("headers", name) for name in description.headers)):
+        if not _HEADER.match(name):
+            yield f"{key} is no name of a header: {shown(name)}"
+        elif name.lower() in _OURS:
+            yield f"{key} may not be {shown(name)}, which the engine sets itself"
+    for name, value in (("auth.value", auth.value), *description.headers.items()):
+        if not value.isprintable() or not value.isascii():
+            yield f"the header {shown(name)} holds characters that no header may have"
+    for host in description.trusted_hosts:
+        if not _HOST.match(host):
+            yield f"trusted_hosts holds {shown(host)}, which is no host; it is written like 'api.example.com'"

@@ -24,7 +24,7 @@ from engine.toml_tables import field_sentences, field_types, read_toml, shown, t
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-PRESETS = ("segmind", "simulator")
+PRESETS = ("segmind", "simulator", "fal", "replicate", "runway", "bfl", "luma")
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z", re.ASCII)
@@ -51,7 +51,8 @@ class Provider(Section, frozen=True, kw_only=True):
     """Who generates, and how long we wait for one HTTP exchange with them.
 
     Attributes:
-        preset: the provider: 'segmind', the embedded 'simulator', or the path of a provider description (.toml).
+        preset: the provider: 'segmind', the embedded 'simulator', another that 'engine providers' lists, or the path of
+            a provider description (.toml).
         model: the model of job lines that name none; without it, the preset's own default.
         base_url: where the API is, if not where the preset says.
         history_url: where the request history is (the part before /request-history), if not where the preset says.

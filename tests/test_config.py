@@ -142,7 +142,7 @@ def test_an_override_wins_over_the_file_and_a_later_one_over_an_earlier_one(tmp_
         ("retry.attempts_max=0", "a whole number from 1"),
         ("provider.submit_timeout_s=1e300", "at most 2,678,400"),
         ("provider.preset=segmnd", "did you mean 'segmind'?"),
-        ("provider.preset=''", "'segmind', 'simulator' or the path"),
+        ("provider.preset=''", "'bfl', 'luma' or the path"),
         ("provider.model=../status", "the name of a model"),
         ("provider.model=''", "the name of a model"),
         ("provider.base_url=api.segmind.com", "https URL with a host"),

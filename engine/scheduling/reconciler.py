@@ -106,7 +106,7 @@ class Reconciler:
         self._ledger = ledger
         self._history = history
         self._policy = policy
-        self._grace_s = grace_s
+        self._grace_s = grace_s if history is not None else 0.0  # waiting helps nobody where nothing can appear
         self._attempts_max = attempts_max
         self._clock = clock
         self._log = log

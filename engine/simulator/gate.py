@@ -17,6 +17,7 @@ from engine.simulator.wire import is_gone, reset, stall
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from engine.simulator.dialects.dialect import Dialect
     from engine.simulator.scenario import Scenario
     from engine.simulator.world import World
 
@@ -29,8 +30,9 @@ _METHOD_NOT_ALLOWED = 405
 class Gate:
     """The middleware of the API's origin."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, dialect: Dialect) -> None:
         self._world = world
+        self._dialect = dialect
 
     @web.middleware
     async def middleware(
@@ -47,7 +49,7 @@ class Gate:
 
     async def _refusal(self, request: web.Request) -> web.StreamResponse | None:
         world, now_s = self._world, self._world.clock.now()
-        submit = is_submit(request)
+        submit = request.method == "POST" and request.path.startswith(self._dialect.submits_below)
         if request.path.startswith(HISTORY):
             world.books.history_asked(now_s)
         else:
@@ -55,7 +57,7 @@ class Gate:
         outage = await outage_reply(request, world.scenario)
         if outage is not None:
             return outage
-        if (complaint := _key_complaint(request, world.scenario)) is not None:
+        if (complaint := _key_complaint(self._dialect.key_of(request.headers), world.scenario)) is not None:
             return unauthorized_reply(complaint)
         return self._over_the_plan(request, now_s, submit=submit)
 
@@ -88,11 +90,6 @@ async def routed(
         return error_reply(500, "the simulator itself failed")
 
 
-def is_submit(request: web.Request) -> bool:
-    """Say whether the request would create a job."""
-    return request.method == "POST" and request.path.startswith(("/v2/", "/v1/"))
-
-
 async def outage_reply(request: web.Request, scenario: Scenario) -> web.StreamResponse | None:
     """Answer as a provider that is away, or None if it is not."""
     match scenario.outage:
@@ -106,8 +103,7 @@ async def outage_reply(request: web.Request, scenario: Scenario) -> web.StreamRe
             return await stall(request, scenario.fault_details.reply_stalled_s)
 
 
-def _key_complaint(request: web.Request, scenario: Scenario) -> str | None:
-    key = request.headers.get("x-api-key")
+def _key_complaint(key: str | None, scenario: Scenario) -> str | None:
     if key is None:
         return "API key is missing from the x-api-key header"
     accepted = scenario.access.accepted_keys

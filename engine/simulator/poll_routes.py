@@ -1,6 +1,6 @@
-"""``GET /v2/requests/{id}/status`` and ``GET /v2/requests/{id}``: how a job is doing, and what it gave.
+"""How a job is doing, and what it gave, in the words of a dialect.
 
-FAILED comes as 422 on both. The record is gone an hour after the submit, whatever became of the job.
+The record is gone an hour after the submit, whatever became of the job.
 Knows nothing of how jobs are accepted or billed.
 """
 
@@ -15,13 +15,12 @@ from aiohttp import web
 from engine.simulator.faults import POLL, Fault
 from engine.simulator.job import Job, JobState
 from engine.simulator.replies import JSON, edge_page, error_reply, json_reply, ok_page, rate_limited_reply
-from engine.simulator.result_body import output_fields
 from engine.simulator.wire import reset, stall
 
 if TYPE_CHECKING:
+    from engine.simulator.dialects.dialect import Dialect, Worded
     from engine.simulator.world import World
 
-_UNKNOWN_WORD = "WARMING_UP"
 _FAULT_WAIT_S = 1.0
 _DEPTH = 100_000
 _NOT_READY_KINDS = ("processing", "not_found", "error_500")
@@ -30,13 +29,15 @@ _NOT_READY_KINDS = ("processing", "not_found", "error_500")
 class PollRoutes:
     """The two routes that are asked about a job."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, dialect: Dialect) -> None:
         self._world = world
+        self._dialect = dialect
 
     def add_to(self, app: web.Application) -> None:
         """Mount the routes."""
-        app.router.add_get("/v2/requests/{request_id}/status", self.status)
-        app.router.add_get("/v2/requests/{request_id}", self.result)
+        app.router.add_get(self._dialect.status_path, self.status)
+        if self._dialect.result_path:
+            app.router.add_get(self._dialect.result_path, self.result)
 
     async def status(self, request: web.Request) -> web.StreamResponse:
         """Answer a poll."""
@@ -55,35 +56,29 @@ class PollRoutes:
         fault = await self._fault(request, job)
         if fault is not None:
             return fault
+        if job.state is JobState.FAILED:
+            return _reply(self._dialect.result(self._world, job))
         if job.state is not JobState.COMPLETED:
             return self._status_reply(job)
         return self._not_ready(request, job) or self._result_reply(job)
 
     def _status_reply(self, job: Job) -> web.Response:
-        body: dict[str, object] = {"status": str(job.state), "request_id": job.request_id, "metrics": {}}
-        match job.state:
-            case JobState.COMPLETED:
-                body["metrics"] = _times(job)
-                return json_reply(body)
-            case JobState.FAILED:
-                body |= {"error": job.error, "metrics": _times(job)}
-                return json_reply(body, self._world.scenario.work.failed_http_status)
-            case _:
-                if Fault.UNKNOWN_STATUS_WORD in job.faults:
-                    self._world.draws.note(Fault.UNKNOWN_STATUS_WORD)
-                    body["status"] = _UNKNOWN_WORD
-                return json_reply(body)
+        state: JobState | str = job.state
+        if job.state in (JobState.QUEUED, JobState.PROCESSING) and Fault.UNKNOWN_STATUS_WORD in job.faults:
+            self._world.draws.note(Fault.UNKNOWN_STATUS_WORD)
+            state = self._dialect.unknown_word
+        if job.state is JobState.COMPLETED and not self._dialect.result_path:
+            self._fetched(job)
+        return _reply(self._dialect.status(self._world, job, state))
 
     def _result_reply(self, job: Job) -> web.Response:
-        world = self._world
+        self._fetched(job)
+        return _reply(self._dialect.result(self._world, job))
+
+    def _fetched(self, job: Job) -> None:
         if not job.result_fetched:
             job.result_fetched = True
-            world.books.counts["results_fetched"] += 1
-        metrics: dict[str, object] = {"cost": job.price_usd, "remaining_credits": job.remaining_credits_usd}
-        metrics |= _times(job)
-        metrics["total_time"] = round(job.queue_time_s + job.inference_time_s, 3)
-        body = {"status": "COMPLETED", "request_id": job.request_id, "error": None}
-        return json_reply({**body, **output_fields(world, job), "metrics": metrics})
+            self._world.books.counts["results_fetched"] += 1
 
     def _not_ready(self, request: web.Request, job: Job) -> web.Response | None:
         details = self._world.scenario.fault_details
@@ -99,7 +94,7 @@ class PollRoutes:
             case "error_500":
                 return error_reply(500, "Result is not available")
             case _:
-                return json_reply({"status": "PROCESSING", "request_id": job.request_id, "metrics": {}})
+                return _reply(self._dialect.status(self._world, job, JobState.PROCESSING))
 
     async def _fault(self, request: web.Request, job: Job) -> web.StreamResponse | None:
         nth = job.gets_count
@@ -145,8 +140,8 @@ def _misshapen(fault: Fault, job: Job, nth: int, huge_bytes: int) -> web.Respons
             return web.Response(body=status[:-3], content_type=JSON)
 
 
-def _times(job: Job) -> dict[str, object]:
-    return {"inference_time": round(job.inference_time_s, 3), "queue_time": round(job.queue_time_s, 3)}
+def _reply(worded: Worded) -> web.Response:
+    return json_reply(worded.body, worded.http_status)
 
 
 def _not_found(request: web.Request) -> web.Response:

@@ -22,11 +22,11 @@ def output_fields(world: World, job: Job) -> dict[str, object]:
     one_or_all = urls[0] if len(urls) == 1 else urls
     match world.scenario.output.shape:
         case "documented":
-            return {"output": one_or_all, "video": _described(world, urls[0])}
+            return {"output": one_or_all, "video": described(world, urls[0])}
         case "output_url":
             return {"output": one_or_all}
         case "video_url":
-            return {"output": None, "video": _described(world, urls[0])}
+            return {"output": None, "video": described(world, urls[0])}
         case "output_object_url":
             return {"output": {"url": urls[0]}}
         case "output_object_video_url":
@@ -38,11 +38,11 @@ def output_fields(world: World, job: Job) -> dict[str, object]:
         case "output_list_objects":
             return {"output": [{"url": url} for url in urls]}
         case "images":
-            return {"output": None, "images": [_described(world, url) for url in urls]}
+            return {"output": None, "images": [described(world, url) for url in urls]}
         case "image":
-            return {"output": None, "image": _described(world, urls[0])}
+            return {"output": None, "image": described(world, urls[0])}
         case "audio":
-            return {"output": None, "audio": _described(world, urls[0])}
+            return {"output": None, "audio": described(world, urls[0])}
         case "text":
             return {"output": orjson.dumps({"text": f"An answer to request {job.request_id}."}).decode()}
         case "base64":
@@ -51,7 +51,8 @@ def output_fields(world: World, job: Job) -> dict[str, object]:
             return {"output": None}
 
 
-def _described(world: World, url: str) -> dict[str, object]:
+def described(world: World, url: str) -> dict[str, object]:
+    """Return a file as most replies describe one."""
     name = url.rpartition("/")[2]
     clip = world.clip(name)
     return {"url": url, "content_type": clip.content_type, "file_name": name, "file_size": str(clip.size_bytes)}

@@ -60,6 +60,8 @@ OutputShape = Literal[
     "none",
 ]
 
+DialectName = Literal["segmind", "fal", "replicate", "runway", "bfl", "luma"]
+
 RateHeader = Literal[
     "iso_z", "iso_naive", "space", "epoch_s", "epoch_ms", "http_date", "retry_after", "literal", "none"
 ]
@@ -178,6 +180,7 @@ class Scenario(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str = "custom"
     summary: str = ""
     seed: int = 1
+    dialect: DialectName = "segmind"  # which provider it speaks like; read once, at the start
     outage: Literal["none", "drop", "error_503", "stall"] = "none"  # of every host of the provider
     clock_offset_s: float = 0.0  # the server's UTC against the machine's, in Date and every timestamp
     upload_reply_key: Literal["urls", "file_urls"] = "urls"

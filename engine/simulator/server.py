@@ -16,6 +16,7 @@ from aiohttp import web
 
 from engine.simulator.account_routes import AccountRoutes
 from engine.simulator.clock import MachineClock
+from engine.simulator.dialects import DIALECTS
 from engine.simulator.gate import Gate
 from engine.simulator.history_routes import HistoryRoutes
 from engine.simulator.journal import Journal, JournalError, Line, Start
@@ -208,12 +209,16 @@ class Simulator:
             self._sites.append(site)
 
     def _api(self) -> web.Application:
-        app = web.Application(middlewares=[Gate(self._world).middleware], client_max_size=_BODY_BYTES_MAX)
-        submits = SubmitRoutes(self._world)
+        world, dialect = self._world, DIALECTS[self._world.scenario.dialect]
+        app = web.Application(middlewares=[Gate(world, dialect).middleware], client_max_size=_BODY_BYTES_MAX)
+        OperatorRoutes(world).add_to(app)  # first, because the routes of a dialect may match anything
+        submits = SubmitRoutes(world, dialect)
+        if dialect.name == "segmind":
+            for routes in (HistoryRoutes, AccountRoutes):
+                routes(world).add_to(app)
+            SyncRoutes(world, submits).add_to(app)
         submits.add_to(app)
-        for routes in (PollRoutes, HistoryRoutes, AccountRoutes, OperatorRoutes):
-            routes(self._world).add_to(app)
-        SyncRoutes(self._world, submits).add_to(app)
+        PollRoutes(world, dialect).add_to(app)
         return app
 
     async def _stamp(self, _request: web.Request, response: web.StreamResponse) -> None:

@@ -1,4 +1,4 @@
-"""``POST /v2/{model}``: every POST that is accepted is a new job and will be billed.
+"""Submissions: every POST that is accepted is a new job and will be billed.
 
 Faults come in two kinds, and the difference is money: before the job is accepted, and after. Nothing is
 awaited between the decision and the acceptance. Knows nothing of polling.
@@ -19,6 +19,7 @@ from engine.simulator.replies import JSON, edge_page, error_reply, json_reply, o
 from engine.simulator.wire import reset, send_byte_by_byte, send_cut, stall
 
 if TYPE_CHECKING:
+    from engine.simulator.dialects.dialect import Dialect
     from engine.simulator.world import World
 
 _TEAM_LIMIT_HTTP_STATUS = 406
@@ -28,12 +29,13 @@ _FAULT_WAIT_S = 1.0
 class SubmitRoutes:
     """The route that creates jobs."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, dialect: Dialect) -> None:
         self._world = world
+        self._dialect = dialect
 
     def add_to(self, app: web.Application) -> None:
         """Mount the routes."""
-        app.router.add_post("/v2/{model}", self.submit)
+        app.router.add_post(self._dialect.submit_path, self.submit)
 
     async def submit(self, request: web.Request) -> web.StreamResponse:
         """Refuse, or accept and answer; with faults before and after."""
@@ -42,13 +44,17 @@ class SubmitRoutes:
 
     async def taken(self, request: web.Request) -> Job | web.StreamResponse:
         """Return the job that the request became, or the refusal; with faults before acceptance."""
-        model = request.match_info["model"]
-        refusal = self._refusal(request, model)
+        if request.content_type != JSON:
+            return error_reply(406, "Invalid content type")
+        content = _json_object(await request.read())
+        asked = None if content is None else self._dialect.asked(request.match_info, content)
+        model = asked.model if asked else request.match_info.get("model", "")
+        refusal = self._refusal(model)
         if refusal is not None:
             return refusal
-        body = _json_object(await request.read())
-        if body is None:
-            return error_reply(400, "Request body must be a JSON object")
+        if asked is None:
+            return error_reply(400, "Request body must be a JSON object of the documented form")
+        body = asked.inputs
         account = self._world.books.account_of(model, body)
         nth = account.attempts
         account.attempts += 1
@@ -57,10 +63,8 @@ class SubmitRoutes:
             return self._fail_before(request, before)
         return self._money_refusal(model) or self._world.accept(account, body, attempt=nth)
 
-    def _refusal(self, request: web.Request, model: str) -> web.Response | None:
+    def _refusal(self, model: str) -> web.Response | None:
         access = self._world.scenario.access
-        if request.content_type != JSON:
-            return error_reply(406, "Invalid content type")
         if model in access.retired_models:
             return error_reply(410, f"Model {model} has been retired")
         if model in access.forbidden_models:
@@ -104,10 +108,12 @@ class SubmitRoutes:
         if draws.hits(Fault.REPLY_DELAYED, job.body_sha256, job.attempt, job.body):
             await asyncio.sleep(details.reply_delayed_s)
         named = self._world.newest_last[0] if after is Fault.REPLY_WITH_OLD_ID else job
-        body = orjson.dumps(self._queued(named, foreign=after is Fault.FOREIGN_URLS))
+        origin = self._world.media_url if after is Fault.FOREIGN_URLS else self._world.base_url
+        worded = self._dialect.accepted(self._world, named, origin)
+        body = orjson.dumps(worded.body)
         match after:
             case None | Fault.FOREIGN_URLS | Fault.REPLY_WITH_OLD_ID:
-                return web.Response(body=body, content_type=JSON)
+                return web.Response(body=body, status=worded.http_status, content_type=JSON)
             case Fault.BAD_GATEWAY_AFTER:
                 return edge_page(502)
             case Fault.GATEWAY_TIMEOUT_AFTER:
@@ -126,17 +132,6 @@ class SubmitRoutes:
                 return await send_byte_by_byte(request, body, content_type=JSON, byte_s=details.reply_slow_byte_s)
             case _:
                 return reset(request)
-
-    def _queued(self, job: Job, *, foreign: bool) -> dict[str, str]:
-        origin = self._world.media_url if foreign else self._world.base_url
-        record = f"{origin}/v2/requests/{job.request_id}"
-        return {
-            "request_id": job.request_id,
-            "status": "QUEUED",
-            "status_url": f"{record}/status",
-            "response_url": record,
-            "poll_url": f"{record}/status",
-        }
 
 
 def _json_object(raw: bytes) -> dict[str, object] | None:

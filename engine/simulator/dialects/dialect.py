@@ -1,0 +1,82 @@
+"""What one provider calls things: where it is asked, where the key stands, and how it words a job.
+
+The world is the same for all: what is accepted, worked on, billed and forgotten. Each dialect only says it in its
+own way. Knows nothing of faults.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from engine.simulator.timestamps import Notation, write_instant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from engine.simulator.job import Job, JobState
+    from engine.simulator.world import World
+
+
+class Asked(NamedTuple):
+    """What a submission asks for."""
+
+    model: str
+    inputs: dict[str, object]
+
+
+class Worded(NamedTuple):
+    """A JSON reply with its HTTP status."""
+
+    body: dict[str, Any]
+    http_status: int = 200
+
+
+class Dialect(Protocol):
+    """One provider's way to say things.
+
+    Attributes:
+        name: the provider's.
+        submit_path: the route of a submission; ``{model}`` if the model stands there.
+        submits_below: what the paths of all billable requests begin with.
+        status_path, result_path: the routes that are asked about a job, with ``{request_id}``; no second one where
+            the status holds the result.
+        unknown_word: a word for a running job that nobody documented.
+    """
+
+    name: str
+    submit_path: str
+    submits_below: tuple[str, ...]
+    status_path: str
+    result_path: str
+    unknown_word: str
+
+    def key_of(self, headers: Mapping[str, str]) -> str | None:
+        """Return the key that a request shows."""
+        ...
+
+    def asked(self, match: Mapping[str, str], body: dict[str, object]) -> Asked | None:
+        """Return what a submission asks for; None if its body has not the provider's form."""
+        ...
+
+    def accepted(self, world: World, job: Job, origin: str) -> Worded:
+        """Word the acceptance of a job; the addresses in it begin with ``origin``."""
+        ...
+
+    def status(self, world: World, job: Job, state: JobState | str) -> Worded:
+        """Word how a job is doing; ``state`` may be the word that nobody documented."""
+        ...
+
+    def result(self, world: World, job: Job) -> Worded:
+        """Word the result of a completed job."""
+        ...
+
+
+def bearer(headers: Mapping[str, str], scheme: str = "Bearer") -> str | None:
+    """Return the key of an Authorization header of this scheme."""
+    shown, _, key = headers.get("Authorization", "").partition(" ")
+    return key if shown == scheme and key else None
+
+
+def created(job: Job) -> str:
+    """Return when a job was accepted, as most write it."""
+    return write_instant(job.created_utc, Notation.ISO_Z)

@@ -18,6 +18,7 @@ from engine.console.dashboard_command import dashboard
 from engine.console.doctor_command import doctor
 from engine.console.messages import say, say_error, say_hint
 from engine.console.plan_command import plan
+from engine.console.providers_command import providers
 from engine.console.report_command import report
 from engine.console.run_command import resume, retry, run
 from engine.console.simulate_command import simulate
@@ -53,7 +54,7 @@ def engine() -> None:
     """
 
 
-for _command in (run, resume, plan, doctor, status, control, retry, verify, report, dashboard, simulate):
+for _command in (run, resume, plan, doctor, status, control, retry, verify, report, dashboard, providers, simulate):
     engine.add_command(_command)
 
 

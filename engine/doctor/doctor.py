@@ -35,12 +35,7 @@ async def examine(config: RunConfig, *, run_place: Path) -> Examination:
     """
     async with AsyncExitStack() as stack:
         journal = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="engine-doctor-"))) / "simulator.jsonl"
-        key_error: AccountError | None = None
-        try:
-            connection = await stack.enter_async_context(connect(config, journal=journal))
-        except AccountError as error:
-            key_error, connection = error, _without_key(config)
-        service = Service(config, connection, clock=SystemClock(), key_error=key_error, key_place=_key_place(config))
+        service, connection = await _service(config, journal, stack)
         client = await stack.enter_async_context(service.client())
         shapes: list[object] = []
 
@@ -64,6 +59,29 @@ async def examine(config: RunConfig, *, run_place: Path) -> Examination:
         )
     checks = tuple(check for group in groups for check in group)
     return Examination(checks=checks, history_shape=shapes[0] if shapes else None)
+
+
+async def ask_account(config: RunConfig) -> list[Check]:
+    """Ask the provider one free question, and say what the answer tells of it, the key, the account and the clock.
+
+    Raises:
+        ConfigError: as ``examine``.
+    """
+    async with AsyncExitStack() as stack:
+        service, _ = await _service(config, Path(os.devnull), stack)
+        client = await stack.enter_async_context(service.client())
+        return await bounded(ACCOUNT_CHECKS, service.account(client))
+
+
+async def _service(config: RunConfig, journal: Path, stack: AsyncExitStack) -> tuple[Service, Connection]:
+    """Connect as a run would, if need be without a key."""
+    key_error: AccountError | None = None
+    try:
+        connection = await stack.enter_async_context(connect(config, journal=journal))
+    except AccountError as error:
+        key_error, connection = error, _without_key(config)
+    service = Service(config, connection, clock=SystemClock(), key_error=key_error, key_place=_key_place(config))
+    return service, connection
 
 
 async def _in_thread(names: tuple[str, ...], look: Callable[..., list[Check]], *arguments: object) -> list[Check]:

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 
 from engine.errors import AccountError, ConfigError, StorageError
 from engine.provider.api_key import SIMULATOR_KEY, find_api_key
-from engine.provider.description import load_description
+from engine.provider.contract import ResultTable, StatusTable, SubmitTable
+from engine.provider.description import ProviderDescription, load_description
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from engine.config import RunConfig
-    from engine.provider.description import ProviderDescription
 
 SIMULATOR = "simulator"
+OWN_RECORD_LIFE_S = 86_400.0
+OWN_KEY = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,29 @@ async def connect(config: RunConfig, *, journal: Path) -> AsyncIterator[Connecti
             expected_duration_s=expected_s,
             allow_private_hosts=config.downloads.allow_private_hosts or simulated,
         )
+
+
+def own_connection(config: RunConfig, name: str) -> Connection:
+    """Return what a run knows of a program's own provider: nothing, but how long to keep asking."""
+    description = ProviderDescription(
+        name=name,
+        base_url="",
+        api_key_env=OWN_KEY,
+        record_life_s=OWN_RECORD_LIFE_S,
+        output_life_s=OWN_RECORD_LIFE_S,
+        submit=SubmitTable(path=""),
+        status=StatusTable(done=(), failed=()),
+        result=ResultTable(outputs=()),
+    )
+    return Connection(
+        description=description,
+        base_url="",
+        history_url="",
+        api_key=OWN_KEY,
+        default_model=config.provider.model,
+        expected_duration_s=config.polling.expected_duration_s,
+        allow_private_hosts=config.downloads.allow_private_hosts,
+    )
 
 
 async def _embed(config: RunConfig, journal: Path, stack: AsyncExitStack) -> tuple[str, str, float]:

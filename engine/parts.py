@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from engine.ledger.ledger import Ledger
     from engine.ledger.survey import Survey
     from engine.provider.history import History
+    from engine.provider.protocol import Provider
     from engine.scheduling.durations import DurationsState
     from engine.scheduling.life import Fetcher
 from engine.scheduling.polling import PollingPolicy
@@ -98,7 +99,7 @@ class Parts:
 
     # --- decisions --------------------------------------------------------------------------------
 
-    def life(self, ledger: Ledger, provider: HttpProvider, fetcher: Fetcher | None, history: History | None) -> Life:
+    def life(self, ledger: Ledger, provider: Provider, fetcher: Fetcher | None, history: History | None) -> Life:
         """Return what makes the steps of a job's life."""
         grace_s = self._config.recovery.grace_s
         return Life(

@@ -12,14 +12,14 @@ import asyncio
 import random
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 import orjson
 
 from engine import __version__
 from engine.chronicle import Chronicle
 from engine.clock import Clock, SystemClock, local_words
-from engine.connection import connect
+from engine.connection import connect, own_connection
 from engine.controls import Controls
 from engine.errors import EngineError, ExitCode, UsageError, first_of
 from engine.learning import Learning, profile_path
@@ -43,6 +43,8 @@ from engine.scheduling.tally import Tally
 from engine.summary import exit_code_of, summarise
 
 if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -50,9 +52,12 @@ if TYPE_CHECKING:
     from engine.ledger.intake import Spooled
     from engine.ledger.survey import Survey
     from engine.media.downloader import Downloader
+    from engine.provider.history import History
+    from engine.provider.protocol import Provider, Unavailable
     from engine.run_request import RunRequest
 
 Moment = TypeVar("Moment", Deadline, Target)
+Balance: TypeAlias = "Callable[[], Awaitable[float | Unavailable | None]]"
 
 STREAM_BROKEN = Stop(
     "broken_pipe",
@@ -161,14 +166,26 @@ class Run:
         """Begin to wind down."""
         self._scheduler.request_stop(stop)
 
+    @property
+    def default_model(self) -> str | None:
+        """The model of jobs that name none."""
+        return self._connection.default_model
+
+    async def read(self, query: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Return what ``query`` reads of the ledger, with everything in it that was handed in before."""
+        return await self._ledger.read(query)
+
     # --- open -------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.directory.create()
         self._stack.enter_context(RunLock(self.directory, self._clock))
-        self._connection = await self._stack.enter_async_context(
-            connect(self._config, journal=self.directory.simulator_journal)
+        own = self._request.provider
+        self._connection = (
+            own_connection(self._config, type(own).__name__)
+            if own
+            else await self._stack.enter_async_context(connect(self._config, journal=self.directory.simulator_journal))
         )
         self._log = self._stack.enter_context(
             RunLog(
@@ -293,8 +310,7 @@ class Run:
 
     async def _build_scheduler(self) -> Scheduler:
         config, parts = self._config, self._parts
-        provider = await self._stack.enter_async_context(parts.provider())
-        history = parts.history(provider)
+        provider, history, ask_credits = await self._open_provider()
         downloader = await self._open_downloader() if config.downloads.enabled else None
         life = parts.life(self._ledger, provider, downloader, history)
         facts, found = await self._ledger.facts(), await self.survey()
@@ -306,7 +322,7 @@ class Run:
             lanes=parts.lanes(resumed="last_intent_utc" in facts),
             rules=await parts.rules(found, self._ledger, jobs_max=self._request.jobs_max),
             history=history,
-            ask_credits=provider.credits_usd,
+            ask_credits=ask_credits,
             polling_for=parts.polling_for,
             clock=self._clock,
             tally=self.tally,
@@ -319,6 +335,13 @@ class Run:
             deadline=self._moment(Deadline, self._request.deadline_utc),
             target=self._moment(Target, self._request.finish_by_utc),
         )
+
+    async def _open_provider(self) -> tuple[Provider, History | None, Balance]:
+        """Return who is submitted to, its record of requests, and who tells the account's balance."""
+        if self._request.provider is not None:
+            return self._request.provider, None, _untold
+        client = await self._stack.enter_async_context(self._parts.provider())
+        return client, self._parts.history(client), client.credits_usd
 
     def _moment(self, kind: type[Moment], utc: float | None) -> Moment | None:
         """Turn a time of day into a moment of the monotonic clock, which nothing that sets the other can move."""
@@ -400,8 +423,9 @@ class Run:
             self._writer.wake()
         self._scheduler.input_grew(spooled.pending)
 
-    def _on_written(self, _result: ResultLine) -> None:
+    def _on_written(self, result: ResultLine) -> None:
         self.tally.written += 1
+        self._request.on_result(result)
 
     # --- drain and close --------------------------------------------------------------------------
 
@@ -420,6 +444,10 @@ class Run:
         self.summary: dict[str, Any] = summarise(self.result, self.tally, self.stop, wall_s=wall_s)
         await asyncio.to_thread(_write_json, self.directory.summary, self.summary)
         self._log.info("ended", exit_code=int(self.exit_code), wall_s=round(wall_s, 3))
+
+
+async def _untold() -> None:
+    """Answer for a provider that does not tell what the account holds."""
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engine.config import RunConfig
+    from engine.job.records import ResultLine
     from engine.ledger.input_source import InputSource
     from engine.ledger.reopening import Selection
+    from engine.provider.protocol import Provider
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,7 @@ class RunRequest:
         root: the run directory.
         config: the whole configuration.
         source: where job lines come from; None to go on with what the ledger has, and with its file if that is there.
+        provider: a program's own way to submit, poll and fetch, instead of the configured provider; None for none.
         output: the output file, if not ``results.jsonl`` in the run directory.
         stream_fd: a file descriptor that gets every result line too.
         ordered: whether result lines keep the order of the input.
@@ -34,12 +37,14 @@ class RunRequest:
         deadline_utc: when what was submitted should be home, seconds since the epoch; None if that does not matter.
         finish_by_utc: when the whole batch should be home; None if that does not matter.
         log_level: the least level that goes to ``run.log``.
+        on_result: called with each result once it is written.
         announce: tells the person something worth a line.
     """
 
     root: Path
     config: RunConfig
     source: InputSource | None = None
+    provider: Provider | None = None
     output: Path | None = None
     stream_fd: int | None = None
     ordered: bool = False
@@ -52,4 +57,5 @@ class RunRequest:
     deadline_utc: float | None = None
     finish_by_utc: float | None = None
     log_level: str = "info"
+    on_result: Callable[[ResultLine], object] = lambda _result: None
     announce: Callable[[str], None] = lambda _text: None

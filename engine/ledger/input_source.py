@@ -23,7 +23,13 @@ BLOCK_BYTES = 256 * 1024
 
 
 class InputSource(Protocol):
-    """Something that job lines can be read from, once, from its beginning."""
+    """Something that job lines can be read from, once, from its beginning.
+
+    Attributes:
+        continues: whether it holds only what this run has not read yet, instead of the whole input.
+    """
+
+    continues: bool
 
     @property
     def name(self) -> str:
@@ -37,6 +43,8 @@ class InputSource(Protocol):
 
 class FileSource:
     """A regular file."""
+
+    continues = False
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -61,6 +69,8 @@ class FileSource:
 
 class PipeSource:
     """An open file descriptor: standard input, a named pipe, a terminal."""
+
+    continues = False
 
     def __init__(self, fd: int, name: str) -> None:
         self._fd = fd

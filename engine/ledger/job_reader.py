@@ -79,6 +79,10 @@ class JobReader:
         """
         self._mark = spool_mark(await self._ledger.facts())
         self._splitter = LineSplitter(lines_before=self._mark.lines)
+        if self._source.continues:
+            self._read_bytes = self._mark.bytes
+            self._hash = hashlib.sha256(self._mark.sha256.encode())  # what was read before stands in it by its digest
+            return
         self._beginning = await self._skip_known(self._blocks)
         if self._mark.complete:
             appended = self._beginning or await anext(self._blocks, b"")

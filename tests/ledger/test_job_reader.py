@@ -32,6 +32,7 @@ class Blocks:
     """A source that gives what it is told to give, and may break off."""
 
     name = "jobs.jsonl"
+    continues = False
 
     def __init__(self, *blocks: bytes, then: Exception | None = None) -> None:
         self._blocks = blocks

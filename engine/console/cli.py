@@ -14,6 +14,7 @@ import click
 
 from engine import __version__
 from engine.console.control_command import control
+from engine.console.convert_command import convert
 from engine.console.dashboard_command import dashboard
 from engine.console.doctor_command import doctor
 from engine.console.messages import say, say_error, say_hint
@@ -54,7 +55,9 @@ def engine() -> None:
     """
 
 
-for _command in (run, resume, plan, doctor, status, control, retry, verify, report, dashboard, providers, simulate):
+_WORK = (run, resume, plan, convert, doctor, status, control, retry)
+_LOOK = (verify, report, dashboard, providers, simulate)
+for _command in (*_WORK, *_LOOK):
     engine.add_command(_command)
 
 

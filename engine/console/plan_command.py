@@ -43,11 +43,11 @@ def plan(
     import asyncio  # noqa: PLC0415
 
     from engine.config import RunConfig  # noqa: PLC0415
-    from engine.console.run_command import DASH, STDIN_FD  # noqa: PLC0415
-    from engine.ledger.input_source import PipeSource, open_input  # noqa: PLC0415
+    from engine.console.run_command import DASH, STDIN_FD, opened  # noqa: PLC0415
+    from engine.ledger.input_source import PipeSource  # noqa: PLC0415
 
     config = RunConfig.load(config_path, overrides)
-    source = PipeSource(STDIN_FD, "stdin") if input_name == DASH else open_input(Path(input_name))
+    source = PipeSource(STDIN_FD, "stdin") if input_name == DASH else opened(Path(input_name), config)
     return asyncio.run(_plan(source, config, offline=offline, check_urls=check_urls, as_json=as_json))
 
 

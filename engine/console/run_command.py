@@ -13,6 +13,7 @@ from engine.errors import UsageError
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
+    from engine.ledger.input_source import InputSource
 
 STDIN_FD = 0
 STDOUT_FD = 1
@@ -25,7 +26,7 @@ DASH = "-"
 @click.option("--append", is_flag=True, help="Take in lines that were appended to a finished input.")
 @run_options
 def run(input_name: str, run_dir: Path | None, *, append: bool, **options: Any) -> int:
-    """Run every job line of INPUT (a JSONL file, or - for stdin), or go on with a run that was stopped.
+    """Run every job line of INPUT (JSONL, a CSV or TSV table, or - for stdin), or go on with a run that was stopped.
 
     The same command on the same input resumes; on a finished batch it does nothing.
 
@@ -35,7 +36,7 @@ def run(input_name: str, run_dir: Path | None, *, append: bool, **options: Any) 
     cat jobs.jsonl | engine run - --run-dir night -o - | tee results.jsonl
     """
     from engine.config import RunConfig  # noqa: PLC0415
-    from engine.ledger.input_source import PipeSource, open_input  # noqa: PLC0415
+    from engine.ledger.input_source import PipeSource  # noqa: PLC0415
 
     config = RunConfig.load(options.pop("config_path"), options.pop("overrides"))
     if input_name == DASH:
@@ -43,7 +44,7 @@ def run(input_name: str, run_dir: Path | None, *, append: bool, **options: Any) 
             raise UsageError("reading from stdin needs a place for the run", hint="add --run-dir DIR")
         return _conduct(run_dir, config, source=PipeSource(STDIN_FD, "stdin"), accept_appended=append, **options)
     path = Path(input_name)
-    source = open_input(path)
+    source = opened(path, config)
     return _conduct(run_dir or default_run_dir(path), config, source=source, accept_appended=append, **options)
 
 
@@ -98,6 +99,29 @@ def retry(
     chosen = Selection(failed, kinds, ids, unknown=unknown, pay_again=pay_again)
     config = config_of_run(run_dir, config_path, overrides)
     return _conduct(run_dir, config, source=None, accept_appended=False, reopen=chosen, **options)
+
+
+def opened(path: Path, config: RunConfig) -> InputSource:
+    """Return the source for an input; a table that lacks a column which the model requires is refused as a whole.
+
+    Raises:
+        UsageError: it cannot be read, or lacks a column.
+    """
+    from engine.connection import describe  # noqa: PLC0415
+    from engine.ledger.input_source import open_input  # noqa: PLC0415
+    from engine.ledger.table_source import TableSource  # noqa: PLC0415
+
+    source = open_input(path)
+    if isinstance(source, TableSource) and not source.has("model"):
+        description = describe(config)
+        model = description.models.get(config.provider.model or description.default_model)
+        required = [name for name, parameter in model.parameters.items() if parameter.required] if model else []
+        if model and (missing := [name for name in required if not source.has(name)]):
+            raise UsageError(
+                f"{path} has no column {missing[0]!r}, which the model {model.name} requires",
+                hint=f"name it in the header, or: engine convert {path} --map {missing[0]}=COLUMN -o jobs.jsonl",
+            )
+    return source
 
 
 def default_run_dir(path: Path) -> Path:

@@ -15,11 +15,13 @@ import aiofiles
 
 from engine.errors import UsageError
 from engine.ledger.detached import run_detached
+from engine.ledger.table_source import TABLES, ArraySource, TableSource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 BLOCK_BYTES = 256 * 1024
+ARRAY_LOOK_BYTES = 4096
 
 
 class InputSource(Protocol):
@@ -105,8 +107,7 @@ def open_input(path: Path) -> InputSource:
                 f"the input {path} is a directory", hint="name a file of job lines (JSONL), or - for stdin"
             )
         if stat.S_ISREG(mode):
-            path.open("rb").close()
-            return FileSource(path)
+            return _regular(path)
         return PipeSource(os.open(path, os.O_RDONLY | os.O_CLOEXEC), str(path))
     except OSError as error:
         raise UsageError(
@@ -116,6 +117,19 @@ def open_input(path: Path) -> InputSource:
 
 
 def recorded_input(name: str | None) -> InputSource | None:
-    """Return the source that a run remembers by ``name``, if it is a file that is still there."""
+    """Return the source that a run remembers by ``name``, if it is a file that is still there.
+
+    Raises:
+        UsageError: it is there, and is no longer what it was.
+    """
     path = Path(name) if name else None
-    return FileSource(path) if path is not None and path.is_file() else None
+    return _regular(path) if path is not None and path.is_file() else None
+
+
+def _regular(path: Path) -> InputSource:
+    """Return the source for a regular file: a table by its name, an array by its first character, else lines."""
+    if path.suffix.lower() in TABLES:
+        return TableSource(path)
+    with path.open("rb") as file:
+        is_array = path.suffix.lower() == ".json" and file.read(ARRAY_LOOK_BYTES).lstrip().startswith(b"[")
+    return ArraySource(path) if is_array else FileSource(path)

@@ -1,0 +1,82 @@
+"""``engine convert``: a table or a JSON array as job lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from engine.console.messages import say
+
+DASH = "-"
+
+
+def _pairs(_context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Read ``PARAM=…`` as often as it comes."""
+    found: dict[str, str] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals or not name or not text:
+            raise click.BadParameter(f"{value!r} must be PARAM=...", param=option)
+        if name in found:
+            raise click.BadParameter(f"{name!r} is given twice", param=option)
+        quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+        found[name] = text[1:-1] if quoted else text
+    return found
+
+
+@click.command(short_help="A table (CSV, TSV) or a JSON array as job lines.")
+@click.argument("table", type=click.Path(path_type=Path))
+@click.option("-o", "--output", metavar="FILE|-", default=DASH, help="Where the lines go; by default to stdout.")
+@click.option(
+    "--map", "renames", metavar="PARAM=COLUMN", multiple=True, callback=_pairs, help="Send a column as PARAM."
+)
+@click.option(
+    "--template",
+    "templates",
+    metavar="PARAM=TEXT",
+    multiple=True,
+    callback=_pairs,
+    help="Make PARAM of columns: {name}.",
+)
+@click.option("--metadata", metavar="COLUMN", multiple=True, help="Give a column back with the result; do not send it.")
+def convert(
+    table: Path, *, output: str, renames: dict[str, str], templates: dict[str, str], metadata: tuple[str, ...]
+) -> None:
+    """Write TABLE (.csv, .tsv, or .json with one array) as job lines (JSONL).
+
+    A column is sent as the parameter of its name; id and model are the job's own, and metadata.NAME comes back with the
+    result. NAME:integer, :number, :boolean or :json says what the cells are. An empty cell is an absent parameter. A
+    column that a template uses is not sent by itself.
+
+    \b
+    engine convert people.csv --map image_url=photo --template 'prompt="Hello {name}"' -o jobs.jsonl
+    engine run people.csv              reads a table directly, by its header alone
+    """
+    import asyncio  # noqa: PLC0415
+
+    from engine.errors import UsageError  # noqa: PLC0415
+    from engine.job.table import Wishes  # noqa: PLC0415
+    from engine.ledger.durable import replacement  # noqa: PLC0415
+    from engine.ledger.input_source import open_input  # noqa: PLC0415
+    from engine.ledger.table_source import TABLES, TableSource  # noqa: PLC0415
+
+    wishes = Wishes(renames, templates, metadata)
+    if table.suffix.lower() in TABLES:
+        open_input(table)
+        source = TableSource(table, wishes)
+    elif any(wishes):
+        raise UsageError(f"{table} is no table: it has no columns to map", hint="give a .csv or a .tsv")
+    else:
+        source = open_input(table)  # type: ignore[assignment]
+
+    async def content() -> bytes:
+        return b"".join([block async for block in source.blocks()])
+
+    lines = asyncio.run(content()).removeprefix(b"\n")
+    if output == DASH:
+        click.echo(lines, nl=False)
+        return
+    with replacement(Path(output)) as file:
+        file.write(lines)
+    say(f"wrote {output} with {len(lines.splitlines()):,} lines")

@@ -1,0 +1,181 @@
+"""Rows of a table as job lines: which column is which parameter, and texts that are made from several.
+
+A column is sent as the parameter of its name. ``id`` and ``model`` are ours, ``metadata.NAME`` comes back with the
+result, and ``NAME:integer`` (``number``, ``boolean``, ``json``) says what a cell is if it is no text. An empty cell is
+an absent parameter. Pure: knows nothing of files.
+"""
+
+from __future__ import annotations
+
+import string
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from engine.errors import UsageError, nearest
+from engine.job.strict_json import NotStrictJsonError, strict_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+METADATA = "metadata."
+_TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+class Wishes(NamedTuple):
+    """How a table is read differently from what its header says.
+
+    Attributes:
+        renames: parameter → column.
+        templates: parameter → text with ``{column}`` in it.
+        metadata: columns that come back with the result instead of being sent.
+    """
+
+    renames: Mapping[str, str] = {}
+    templates: Mapping[str, str] = {}
+    metadata: Sequence[str] = ()
+
+
+class CellError(Exception):
+    """A row cannot be a job line; the message says which cell and why."""
+
+
+class _Target(NamedTuple):
+    """Where a column's cells go, and how they are read."""
+
+    name: str
+    column: str
+    read: Callable[[str], Any]
+
+
+class Layout:
+    """What becomes of the cells of one table.
+
+    Args:
+        header: the names of its columns.
+        wishes: what was asked for besides.
+
+    Raises:
+        UsageError: a column is named twice or not at all, or a wish names one that is not there.
+    """
+
+    def __init__(self, header: Sequence[str], wishes: Wishes) -> None:
+        self._columns = [name.strip() for name in header]
+        self._places = {name: place for place, name in enumerate(self._columns)}
+        self._templates = dict(wishes.templates)
+        self._check(wishes)
+        used = {column for text in self._templates.values() for column in _fields(text)}
+        renamed = {column: parameter for parameter, column in wishes.renames.items()}
+        self._targets = []
+        for column in self._columns:
+            if column in renamed:
+                self._targets.append(_target(column, renamed[column]))
+            elif column in wishes.metadata:
+                self._targets.append(_target(column, METADATA + column))
+            elif column not in used:
+                self._targets.append(_target(column, column))
+
+    def has(self, name: str) -> bool:
+        """Whether a column or a template gives this parameter, or ``id`` or ``model``."""
+        return name in self._templates or any(target.name == name for target in self._targets)
+
+    def line(self, cells: Sequence[str]) -> bytes:
+        """Return the job line of a row, without its newline.
+
+        Raises:
+            CellError: the row has more cells than columns, or a cell is not what its column says.
+        """
+        if len(cells) > len(self._columns):
+            raise CellError(f"it has {len(cells)} cells, the header has {len(self._columns)} columns")
+        values = dict(zip(self._columns, [*cells, *[""] * (len(self._columns) - len(cells))], strict=True))
+        found: dict[str, Any] = {}
+        for target in self._targets:
+            if text := values[target.column].strip():
+                try:
+                    found[target.name] = target.read(text)
+                except ValueError as error:
+                    raise CellError(f"its cell {target.column!r} {error}") from None
+        found |= {name: text.format_map(values) for name, text in self._templates.items()}
+        line: dict[str, Any] = {name: found.pop(name) for name in ("id", "model") if name in found}
+        line["params"] = {name: value for name, value in found.items() if not name.startswith(METADATA)}
+        if metadata := {name[len(METADATA) :]: value for name, value in found.items() if name.startswith(METADATA)}:
+            line["metadata"] = metadata
+        return orjson.dumps(line)
+
+    def _check(self, wishes: Wishes) -> None:
+        if len(self._places) < len(self._columns):
+            twice = next(name for name in self._columns if self._columns.count(name) > 1)
+            raise UsageError(f"the header names the column {twice!r} twice", hint="rename one of them")
+        if "" in self._places:
+            place = self._columns.index("") + 1
+            raise UsageError(f"column {place} has no name in the header", hint="name it, or remove it")
+        for text in self._templates.values():
+            for column in _fields(text):
+                self._must_have(column, f"the template {text!r}")
+        for parameter, column in wishes.renames.items():
+            self._must_have(column, f"--map {parameter}={column}")
+        for column in wishes.metadata:
+            self._must_have(column, f"--metadata {column}")
+
+    def _must_have(self, column: str, what: str) -> None:
+        if column not in self._places:
+            raise UsageError(
+                f"{what} names the column {column!r}, which is not there{nearest(column, self._columns)}",
+                hint=f"the columns are {', '.join(self._columns)}",
+            )
+
+
+def _fields(text: str) -> list[str]:
+    try:
+        return [field for _, field, _, _ in string.Formatter().parse(text) if field is not None]
+    except ValueError as error:
+        raise UsageError(f"the template {text!r} cannot be read: {error}", hint="write {{ for a brace") from None
+
+
+def _target(column: str, name: str) -> _Target:
+    parameter, colon, kind = name.rpartition(":")
+    if not colon:
+        return _Target(name, column, str)
+    if kind not in _READERS:
+        raise UsageError(
+            f"the column {column!r} says that its cells are {kind!r}{nearest(kind, _READERS)}",
+            hint=f"behind a colon may stand {', '.join(_READERS)}",
+        )
+    return _Target(parameter, column, _READERS[kind])
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"is no whole number: {text!r}") from None
+
+
+def _number(text: str) -> float:
+    value = _json(text)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"is no number: {text!r}")  # noqa: TRY004 (what is wrong is the text)
+    return value
+
+
+def _boolean(text: str) -> bool:
+    try:
+        return _TRUTH[text.lower()]
+    except KeyError:
+        raise ValueError(f"is neither true nor false: {text!r}") from None
+
+
+def _json(text: str) -> Any:
+    try:
+        return strict_json(text.encode())
+    except NotStrictJsonError as error:
+        raise ValueError(f"is no JSON: {error}") from None
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "text": str,
+    "integer": _integer,
+    "number": _number,
+    "boolean": _boolean,
+    "json": _json,
+}

@@ -7,6 +7,7 @@ finds nothing, because a server may send anything.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 _PATH = re.compile(r"[A-Za-z0-9_-]+(\.([A-Za-z0-9_-]+|\*))*\Z", re.ASCII)
@@ -28,9 +29,14 @@ def value_at(body: Any, path: str) -> Any:
 def values_at(body: Any, path: str) -> list[Any]:
     """Return every value that a path leads to, in order."""
     found = [body] if path else []
-    for step in path.split("."):
+    for step in _steps(path):
         found = [value for place in found for value in _inside(place, step)]
     return found
+
+
+@cache
+def _steps(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
 
 
 def _inside(place: Any, step: str) -> list[Any]:

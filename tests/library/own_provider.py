@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
-from engine.provider.protocol import (
-    Accepted,
-    FetchVerdict,
-    Metrics,
-    PollVerdict,
-    Request,
-    Result,
-    SubmitVerdict,
-    Working,
-)
+from engine.provider.protocol import Accepted, Metrics, PollVerdict, Request, Result, SubmitVerdict, Working
 
 
 class Painter:
     """Paints at the second look."""
 
     def __init__(self) -> None:
-        self._looks: dict[str, int] = {}
+        self._orders: dict[str, dict[str, Any]] = {}
+        self._looks: Counter[str] = Counter()
         self.painted = 0
 
     async def submit(self, model: str, params: dict[str, Any]) -> SubmitVerdict:
         """Take an order."""
-        name = f"{model}-{len(self._looks)}"
-        self._looks[name] = 0
-        return Accepted(name) if params else Accepted("")
+        name = f"{model}-{len(self._orders)}"
+        self._orders[name] = params
+        return Accepted(name)
 
     async def poll(self, request: Request) -> PollVerdict:
         """Show the painting, once it is dry."""
@@ -39,6 +32,7 @@ class Painter:
             {"painting": request.id}, (f"https://gallery.example.com/{request.id}.png",), None, None, Metrics()
         )
 
-    async def fetch(self, request: Request) -> FetchVerdict:
+    async def fetch(self, request: Request) -> Result:
         """Show it again."""
-        return Result({"painting": request.id}, (), None, None, Metrics())
+        url = f"https://gallery.example.com/{request.id}.png"
+        return Result({"of": self._orders[request.id]}, (url,), None, None, Metrics(cost_usd=12.5))

@@ -66,10 +66,10 @@ function drawHeadline(data) {
   $("asof").textContent = data.running ? `as of ${at}, while ${data.running}` : `as of ${at}`;
   const tiles = [
     [number.format(found.succeeded), `of ${number.format(found.lines)} succeeded`, "good"],
-    [number.format(found.failed + found.invalid), `failed ${found.failed}, invalid ${found.invalid}`,
+    [number.format(found.failed + found.invalid), `failed ${number.format(found.failed)}, invalid ${number.format(found.invalid)}`,
       found.failed + found.invalid ? "bad" : ""],
-    [number.format(found.in_flight + found.remaining), `in flight ${found.in_flight}, waiting ${found.remaining}`, ""],
-    [number.format(found.unknown + found.held), `unknown ${found.unknown}, held ${found.held}`,
+    [number.format(found.in_flight + found.remaining), `in flight ${number.format(found.in_flight)}, waiting ${number.format(found.remaining)}`, ""],
+    [number.format(found.unknown + found.held), `unknown ${number.format(found.unknown)}, held ${number.format(found.held)}`,
       found.unknown + found.held ? "wait" : ""],
     [money.format(found.spent_usd), `spent, ${money.format(found.reserved_usd)} reserved`, ""],
     [data.wall_s === null ? "–" : duration(data.wall_s), "from first submission to last file", ""],

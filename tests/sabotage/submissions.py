@@ -54,7 +54,7 @@ SUBMISSIONS = (
         "a 502 is a reason to submit again",
         "one paid submission per job",
         "engine/provider/verdicts.py",
-        "        case 500 if reply.object():\n",
+        "        case _ if status in provider.submit.safe_codes and reply.object():\n",
         "        case 500 | 502 | 503 | 504:\n",
         "tests/provider/test_verdicts.py::test_an_edge_that_fails_leaves_the_outcome_unknown",
     ),

@@ -25,18 +25,26 @@ WORDS = (
         "an unknown status word is a failure",
         "only the provider's own word fails a job",
         "engine/provider/verdicts.py",
-        "                return Working(word)\n",
-        "                known = word in {'QUEUED', 'PROCESSING'}\n"
-        "                return Working(word) if known else Failed(word, 200, metrics_of(body))\n",
+        "            return Working(word)\n",
+        "            known = word in {'QUEUED', 'PROCESSING'}\n"
+        "            return Working(word) if known else _failed(reply, body, provider)\n",
         "tests/provider/test_verdicts.py::test_an_unknown_word_means_still_working",
     ),
     Variant(
         "a result is believed whatever it says of itself",
         "a paid result is not lost",
         "engine/provider/verdicts.py",
-        "if word == _DONE_WORD or (urls and not isinstance(word, str)):",
-        "if word == _DONE_WORD or urls:",
+        "if told or (not isinstance(word, str) and media_urls(body, rules.outputs)):",
+        "if told or media_urls(body, rules.outputs):",
         "tests/provider/test_verdicts.py::test_a_result_that_says_it_is_not_done_is_not_even_if_it_names_files",
+    ),
+    Variant(
+        "the key goes wherever a reply says",
+        "the key goes to the provider alone",
+        "engine/provider/addresses.py",
+        "    if named and is_trusted(named, base_url, provider):\n",
+        "    if named:\n",
+        "tests/provider/test_addresses.py::test_an_address_of_somebody_else_is_not_used",
     ),
     Variant(
         "the key is not taken out of the log",

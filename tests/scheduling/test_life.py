@@ -358,6 +358,29 @@ def test_each_verdict_on_a_fetch_leads_to_its_state_and_step(
 
 
 @on_virtual_clock
+async def test_a_status_that_holds_its_result_needs_no_second_request(build: Callable[..., World]) -> None:
+    world = build()
+    flight = await flight_at(world, State.SUBMITTED)
+    metrics = Metrics(cost_usd=4.5, inference_s=700.0)
+    world.provider.poll_script.append(Result({"output": URL}, (URL,), None, None, metrics))
+    step = await world.life.poll(flight)
+    assert isinstance(step, Fetched)
+    assert (step.cost_usd, step.end) == (4.5, Finished(700.0))
+    assert await state_of(world.ledger) == State.READY
+    assert world.provider.count("fetch") == 0
+
+
+@on_virtual_clock
+async def test_a_requests_addresses_are_kept_for_the_next_process(build: Callable[..., World]) -> None:
+    world = build()
+    flight = await flight_at(world, State.PENDING)
+    world.provider.submit_script.append(Accepted("r1", {"status": "https://api.example.com/r1"}))
+    await world.life.submit(flight)
+    (found,) = await world.ledger.under_way(State.SUBMITTED)
+    assert found.addresses == flight.addresses == {"status": "https://api.example.com/r1"}
+
+
+@on_virtual_clock
 async def test_a_result_without_media_fails_as_paid_and_keeps_the_body(build: Callable[..., World]) -> None:
     world = build()
     flight = await flight_at(world, State.SUBMITTED)

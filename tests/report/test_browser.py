@@ -91,6 +91,20 @@ def test_it_is_filtered_by_words_and_by_place(large: Path) -> None:
         assert page.locator(".card .dot.failed").count() > 10
 
 
+def test_a_part_of_a_large_batch_says_which_and_how_to_come_to_the_next(tmp_path: Path) -> None:
+    make_run(tmp_path / "night.run", 300)
+    assert engine("report", "night.run", "--gallery", "50", "--from-line", "101", cwd=tmp_path).code == 0
+    page_path = tmp_path / "night.run" / "report.html"
+    page_path.write_text(page_path.read_text().replace('"video/mp4"', '"model/other"'))
+    with page_of(page_path) as page:
+        words = page.locator("#page").inner_text()
+        assert words == (
+            "This page has lines 101 to 150 of 300 jobs. The next one: engine report night.run --from-line 151"
+        )
+        assert page.locator("#count").inner_text() == "50 of 50 jobs of this page"
+        assert page.locator(".card").count() == 50
+
+
 def test_hostile_ids_are_shown_as_what_they_are(large: Path) -> None:
     with page_of(large) as page:
         shown = page.locator(".card .id").all_text_contents()[: len(HOSTILE)]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engine.config import RunConfig
+    from engine.provider.protocol import Provider
 
 SIMULATOR = "simulator"
 OWN_RECORD_LIFE_S = 86_400.0
@@ -84,17 +85,21 @@ def key_for(config: RunConfig, description: ProviderDescription) -> str:
 
 
 @asynccontextmanager
-async def connect(config: RunConfig, *, journal: Path) -> AsyncIterator[Connection]:
+async def connect(config: RunConfig, *, journal: Path, own: Provider | None = None) -> AsyncIterator[Connection]:
     """Resolve the configuration into a connection; an embedded simulator lives as long as the block.
 
     Args:
         config: the whole configuration.
         journal: where an embedded simulator remembers its jobs, so that it outlives the engine as a provider would.
+        own: a program's own provider, which takes the place of the configured one.
 
     Raises:
         ConfigError: an address is missing, or an option of the simulator is wrong.
         AccountError: there is no key.
     """
+    if own is not None:
+        yield _own_connection(config, type(own).__name__)
+        return
     description = describe(config)
     simulated = description.name == SIMULATOR
     async with AsyncExitStack() as stack:
@@ -120,7 +125,7 @@ async def connect(config: RunConfig, *, journal: Path) -> AsyncIterator[Connecti
         )
 
 
-def own_connection(config: RunConfig, name: str) -> Connection:
+def _own_connection(config: RunConfig, name: str) -> Connection:
     """Return what a run knows of a program's own provider: nothing, but how long to keep asking."""
     description = ProviderDescription(
         name=name,

@@ -1,12 +1,13 @@
 """The parts of a run, each made from its section of the configuration.
 
-Nothing here runs: ``run`` opens what is made, and ``scheduling`` puts it to work.
+Nothing here runs: ``run`` opens what is made (the provider's client alone is opened here, because a program's own has
+nothing to open), and ``scheduling`` puts it to work.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from engine.learning import Learned
 from engine.media.downloader import Downloader
@@ -24,7 +25,8 @@ from engine.scheduling.spend import Spend
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
+    from contextlib import AsyncExitStack
     from pathlib import Path
 
     from engine.clock import Clock
@@ -33,10 +35,13 @@ if TYPE_CHECKING:
     from engine.ledger.ledger import Ledger
     from engine.ledger.survey import Survey
     from engine.provider.history import History
-    from engine.provider.protocol import Provider
+    from engine.provider.protocol import Provider, Unavailable
     from engine.scheduling.durations import DurationsState
     from engine.scheduling.life import Fetcher
-from engine.scheduling.polling import PollingPolicy
+    from engine.scheduling.polling import PollingPolicy
+
+Balance: TypeAlias = "Callable[[], Awaitable[float | Unavailable | None]]"
+"""Reads what the account holds, in US dollars; None if the provider does not tell."""
 
 SUBMIT_CONCURRENCY = 64
 READ_CONCURRENCY = 64
@@ -66,8 +71,21 @@ class Parts:
 
     # --- network ----------------------------------------------------------------------------------
 
-    def provider(self) -> HttpProvider:
-        """Return the client of the provider's API, to be opened."""
+    async def open_provider(
+        self, stack: AsyncExitStack, own: Provider | None
+    ) -> tuple[Provider, History | None, Balance]:
+        """Return who is submitted to, its record of requests, and who tells the account's balance.
+
+        Args:
+            stack: closes what is opened.
+            own: a program's own provider, if it has one.
+        """
+        if own is not None:
+            return own, None, _untold
+        client = await stack.enter_async_context(self._client())
+        return client, self._history(client), client.credits_usd
+
+    def _client(self) -> HttpProvider:
         settings = self._config.provider
         return HttpProvider(
             self._connection.description,
@@ -80,8 +98,7 @@ class Parts:
             reply_bytes_max=settings.reply_bytes_max,
         )
 
-    def history(self, provider: HttpProvider) -> HttpHistory | None:
-        """Return the provider's record of requests, asked with the same key; None if it has none."""
+    def _history(self, provider: HttpProvider) -> HttpHistory | None:
         url = self._connection.history_url
         return HttpHistory(provider.get, history_url=url) if url else None
 
@@ -208,3 +225,7 @@ class Parts:
         lane = Lane(name, pace=pace, concurrency=concurrency, clock=self._clock, rng=self._rng)
         self._lanes[name] = lane
         return lane
+
+
+async def _untold() -> None:
+    """Answer for a provider that does not tell what the account holds."""

@@ -12,14 +12,14 @@ import asyncio
 import random
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import orjson
 
 from engine import __version__
 from engine.chronicle import Chronicle
 from engine.clock import Clock, SystemClock, local_words
-from engine.connection import connect, own_connection
+from engine.connection import connect
 from engine.controls import Controls
 from engine.errors import EngineError, ExitCode, UsageError, first_of
 from engine.learning import Learning, profile_path
@@ -44,7 +44,7 @@ from engine.summary import exit_code_of, summarise
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -52,12 +52,9 @@ if TYPE_CHECKING:
     from engine.ledger.intake import Spooled
     from engine.ledger.survey import Survey
     from engine.media.downloader import Downloader
-    from engine.provider.history import History
-    from engine.provider.protocol import Provider, Unavailable
     from engine.run_request import RunRequest
 
 Moment = TypeVar("Moment", Deadline, Target)
-Balance: TypeAlias = "Callable[[], Awaitable[float | Unavailable | None]]"
 
 STREAM_BROKEN = Stop(
     "broken_pipe",
@@ -181,11 +178,8 @@ class Run:
         self._loop = asyncio.get_running_loop()
         self.directory.create()
         self._stack.enter_context(RunLock(self.directory, self._clock))
-        own = self._request.provider
-        self._connection = (
-            own_connection(self._config, type(own).__name__)
-            if own
-            else await self._stack.enter_async_context(connect(self._config, journal=self.directory.simulator_journal))
+        self._connection = await self._stack.enter_async_context(
+            connect(self._config, journal=self.directory.simulator_journal, own=self._request.provider)
         )
         self._log = self._stack.enter_context(
             RunLog(
@@ -310,7 +304,7 @@ class Run:
 
     async def _build_scheduler(self) -> Scheduler:
         config, parts = self._config, self._parts
-        provider, history, ask_credits = await self._open_provider()
+        provider, history, ask_credits = await parts.open_provider(self._stack, self._request.provider)
         downloader = await self._open_downloader() if config.downloads.enabled else None
         life = parts.life(self._ledger, provider, downloader, history)
         facts, found = await self._ledger.facts(), await self.survey()
@@ -335,13 +329,6 @@ class Run:
             deadline=self._moment(Deadline, self._request.deadline_utc),
             target=self._moment(Target, self._request.finish_by_utc),
         )
-
-    async def _open_provider(self) -> tuple[Provider, History | None, Balance]:
-        """Return who is submitted to, its record of requests, and who tells the account's balance."""
-        if self._request.provider is not None:
-            return self._request.provider, None, _untold
-        client = await self._stack.enter_async_context(self._parts.provider())
-        return client, self._parts.history(client), client.credits_usd
 
     def _moment(self, kind: type[Moment], utc: float | None) -> Moment | None:
         """Turn a time of day into a moment of the monotonic clock, which nothing that sets the other can move."""
@@ -444,10 +431,6 @@ class Run:
         self.summary: dict[str, Any] = summarise(self.result, self.tally, self.stop, wall_s=wall_s)
         await asyncio.to_thread(_write_json, self.directory.summary, self.summary)
         self._log.info("ended", exit_code=int(self.exit_code), wall_s=round(wall_s, 3))
-
-
-async def _untold() -> None:
-    """Answer for a provider that does not tell what the account holds."""
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:

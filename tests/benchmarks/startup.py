@@ -18,8 +18,9 @@ CALLS = {
     "engine --help": (["-m", "engine", "--help"], 0.25),
     "engine run --help": (["-m", "engine", "run", "--help"], 0.25),
     "import engine": (["-c", "import engine"], 0.3),
-    "import engine.run": (["-c", "import engine.run"], 0.3),
+    "from engine import Run": (["-c", "from engine import Run"], 0.3),
     "import aiohttp": (["-c", "import aiohttp"], None),
+    "import segmind": (["-c", "import segmind"], None),
 }
 
 

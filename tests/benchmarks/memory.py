@@ -47,7 +47,7 @@ def measure_batch(jobs: int, places: int) -> dict[str, object]:
 
 def measure_other(name: str, jobs: int, places: int) -> dict[str, object]:
     # With more threads beside each other, calls of the SDK fail and their jobs are lost.
-    places = min(places, SDK_THREADS_MAX) if name == SDK else places
+    jobs, places = (jobs // 4, min(places, SDK_THREADS_MAX)) if name == SDK else (jobs, places)
     with fast_server(core=SERVER_CORE) as addresses:
         cost = measure(client_command(name, addresses["base_url"], jobs, places))
     return {"client": name, "jobs": jobs, "in flight": places, "peak MiB": round(cost.peak_mib)}

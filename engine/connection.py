@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SIMULATOR = "simulator"
 OWN_RECORD_LIFE_S = 86_400.0
-OWN_KEY = ""
+NO_KEY = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def _own_connection(config: RunConfig, name: str) -> Connection:
     description = ProviderDescription(
         name=name,
         base_url="",
-        api_key_env=OWN_KEY,
+        api_key_env=NO_KEY,
         record_life_s=OWN_RECORD_LIFE_S,
         output_life_s=OWN_RECORD_LIFE_S,
         submit=SubmitTable(path=""),
@@ -141,7 +141,7 @@ def _own_connection(config: RunConfig, name: str) -> Connection:
         description=description,
         base_url="",
         history_url="",
-        api_key=OWN_KEY,
+        api_key=NO_KEY,
         default_model=config.provider.model,
         expected_duration_s=config.polling.expected_duration_s,
         allow_private_hosts=config.downloads.allow_private_hosts,

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from engine.console.messages import say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from engine.ledger.input_source import InputSource
 
 DASH = "-"
 
@@ -62,21 +68,26 @@ def convert(
     from engine.ledger.table_source import TABLES, TableSource  # noqa: PLC0415
 
     wishes = Wishes(renames, templates, metadata)
+    source: InputSource
     if table.suffix.lower() in TABLES:
-        open_input(table)
         source = TableSource(table, wishes)
     elif any(wishes):
         raise UsageError(f"{table} is no table: it has no columns to map", hint="give a .csv or a .tsv")
     else:
-        source = open_input(table)  # type: ignore[assignment]
+        source = open_input(table)
 
-    async def content() -> bytes:
-        return b"".join([block async for block in source.blocks()])
+    async def pour(write: Callable[[bytes], object]) -> int:
+        """Write the lines without the empty ones, which keep the place of the header; return how many there are."""
+        count = 0
+        async for block in source.blocks():
+            lines = [line for line in block.splitlines(keepends=True) if line.strip()]
+            write(b"".join(lines))
+            count += len(lines)
+        return count
 
-    lines = asyncio.run(content()).removeprefix(b"\n")
     if output == DASH:
-        click.echo(lines, nl=False)
+        asyncio.run(pour(lambda lines: click.echo(lines, nl=False)))
         return
     with replacement(Path(output)) as file:
-        file.write(lines)
-    say(f"wrote {output} with {len(lines.splitlines()):,} lines")
+        count = asyncio.run(pour(file.write))
+    say(f"wrote {output} with {count:,} lines")

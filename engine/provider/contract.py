@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 HttpStatus: TypeAlias = Annotated[int, Meta(ge=100, le=599)]
-AddressOf: TypeAlias = Literal["status", "result", "cancel"]
+AddressOf: TypeAlias = Literal["status", "result"]
 """What an address that a submission's reply names is for."""
 
 
@@ -38,8 +38,8 @@ class SubmitTable(msgspec.Struct, frozen=True, kw_only=True):
         model_key: the key of the body that names the model; empty if the address does.
         id: the place of the request's id in the reply.
         safe_codes: HTTP statuses with a JSON body that say for certain that nothing was accepted, besides 4xx.
-        money_words: parts of words by which an answer with such an HTTP status means that the account is empty; 402
-            always does.
+        money_words: parts of words by which an answer with such an HTTP status means that the account is empty, several
+            with blanks between if all have to be there; 402 always means it.
     """
 
     path: str
@@ -85,7 +85,7 @@ class ResultTable(msgspec.Struct, frozen=True, kw_only=True):
         word: the place of the word of the status in the result; empty if a result has none.
         failed_codes: HTTP statuses that mean failure; together with a word of failure, where results have a word.
         outputs: places of files, in the order in which they are looked at; the first with any counts. "*" is every item
-            of a list.
+            of a list, or the url of the item.
         size: places of the first file's length in bytes.
         content_type: places of the first file's media type.
     """

@@ -19,6 +19,7 @@ from engine.errors import ConfigError, nearest
 from engine.job.model import Kind, Model, Output, Parameter, model_name_problem
 from engine.provider.contract import AuthTable, CreditsTable, MetricsTable, ResultTable, StatusTable, SubmitTable
 from engine.provider.contract_check import check_contract
+from engine.provider.reply import ERROR_PLACES
 from engine.toml_tables import checked_value, field_types, read_toml, shown
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class ProviderDescription(msgspec.Struct, frozen=True, kw_only=True):
     output_life_s: Seconds
     trusted_hosts: tuple[str, ...] = ()
     headers: dict[str, str] = msgspec.field(default_factory=dict)
-    errors: tuple[str, ...] = ("error", "error_description", "message", "detail")
+    errors: tuple[str, ...] = ERROR_PLACES
     auth: AuthTable = AuthTable()
     submit: SubmitTable
     status: StatusTable

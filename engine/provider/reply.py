@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from engine.provider.json_path import value_at, values_at
+from engine.provider.json_path import EVERY, value_at, values_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,9 +92,12 @@ def number(value: Any) -> float | None:
 
 
 def media_urls(body: Mapping[str, Any], places: Sequence[str]) -> tuple[str, ...]:
-    """Return every URL of the first place of a body that has any."""
-    return next((urls for place in places if (urls := tuple(filter(_is_url, values_at(body, place))))), ())
+    """Return every URL of the first place of a body that has any; an item of a list may be an object with one."""
+    return next((urls for place in places if (urls := _urls_at(body, place))), ())
 
 
-def _is_url(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith(("http://", "https://", "data:"))
+def _urls_at(body: Mapping[str, Any], place: str) -> tuple[str, ...]:
+    found = values_at(body, place)
+    if place.endswith(EVERY):
+        found = [item.get("url") if isinstance(item, dict) else item for item in found]
+    return tuple(url for url in found if isinstance(url, str) and url.startswith(("http://", "https://", "data:")))

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from engine.provider.description import ProviderDescription
     from engine.provider.protocol import FetchVerdict, PollVerdict, SubmitVerdict
 
-_REFUSED_FOR_ITSELF = frozenset({400, 413, 415, 422})
+NOT_ACCEPTABLE = 406
+_REFUSED_FOR_ITSELF = frozenset({400, NOT_ACCEPTABLE, 413, 415, 422})
 _WRONG_ADDRESS = frozenset({300, 301, 302, 303, 304, 305, 307, 308, 405, 411, 414, 421, 426, 431})
 
 
@@ -56,6 +57,8 @@ def submit_verdict(reply: Reply | NoReply, provider: ProviderDescription, *, mod
         if request_id is None:
             return UnknownOutcome(f"HTTP {status} without a usable request id", status)
         return Accepted(request_id, named_addresses(body, provider))
+    if status == NOT_ACCEPTABLE and _is_about_content_type(text):
+        return WrongContract(f"the provider refuses how we speak: {text}", status)
     if _is_about_money(status, text, provider):
         return OutOfMoney(text, status)
     match status:
@@ -65,8 +68,6 @@ def submit_verdict(reply: Reply | NoReply, provider: ProviderDescription, *, mod
             return Rejected(JobError(kind="forbidden", message=text, http_status=status))
         case 404 | 410:
             return WrongContract(f"the provider does not offer the model {model!r}: {text}", status)
-        case 406:
-            return _not_acceptable(text)
         case 429:
             return Throttled(throttle_wait_s(reply.headers, utc=utc))
         case _ if status in provider.submit.safe_codes and reply.object():
@@ -152,15 +153,14 @@ def _metrics(body: dict[str, Any], provider: ProviderDescription) -> Metrics:
 def _is_about_money(status: int, text: str, provider: ProviderDescription) -> bool:
     """Tell an empty account from a refused job where one HTTP status means both."""
     lowered = text.lower()
-    return status == 402 or any(word in lowered for word in provider.submit.money_words.get(str(status), ()))  # noqa: PLR2004
+    phrases = provider.submit.money_words.get(str(status), ())
+    return status == 402 or any(all(word in lowered for word in phrase.split()) for phrase in phrases)  # noqa: PLR2004
 
 
-def _not_acceptable(text: str) -> SubmitVerdict:
-    """Tell two meanings of 406 apart: our own mistake, a refused parameter."""
+def _is_about_content_type(text: str) -> bool:
+    """Tell our own mistake from a refused parameter where one HTTP status means both."""
     lowered = text.lower()
-    if "content" in lowered and "type" in lowered:
-        return WrongContract(f"the provider refuses how we speak: {text}", 406)
-    return Rejected(JobError(kind="rejected", message=text, http_status=406))
+    return "content" in lowered and "type" in lowered
 
 
 def _reading_verdict(

@@ -1,6 +1,6 @@
 """What a request in flight costs in memory, and whether a hundred thousand of them work.
 
-    .venv/bin/python -m tests.benchmarks.in_flight [--places 100 1000 10000 100000] [--duration-s 0]
+    .venv/bin/python -m tests.benchmarks.in_flight [--places 100 1000 10000 100000]
 
 Each batch is as large as what may be in flight, and its jobs take long enough that all of them are in flight at once;
 then every one is polled, fetched and written. One core for the engine, another for the provider; polls are limited to

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash.batch import Plan
-from tests.crash.harness import ENGINE
+from tests.crash.batch import Plan, batch
+from tests.crash.harness import ENGINE, finish, operate
 from tests.crash.kills import crash_and_finish
 from tests.dialects.vendors import MODELS, speaking
 
@@ -61,5 +61,29 @@ def test_a_batch_is_accounted_for_to_the_last_job(name: str, tmp_path: Path) -> 
     assert sum(verdict.statuses.values()) + verdict.unknown == JOBS
     assert verdict.statuses["failed"] <= JOBS // 4
     assert verdict.exit_code == (3 if verdict.unknown else 1 if verdict.statuses["failed"] else 0)
-    lines = (tmp_path / "batch" / "jobs.run" / "results.jsonl").read_bytes().splitlines() if verdict.unclean else []
-    assert all(json.loads(line)["model"] == MODELS[name] for line in lines)
+    lines = (tmp_path / "batch" / "jobs.run" / "results.jsonl").read_bytes().splitlines()
+    assert {json.loads(line)["model"] for line in lines} == {MODELS[name]}
+
+
+def test_a_lost_reply_is_not_waited_for_where_nothing_could_show_it(tmp_path: Path) -> None:
+    plan = Plan(
+        jobs=10,
+        scenario_settings=(*speaking("luma"), "work.duration_median_s=0.4", "faults.reply_lost_after=1"),
+        settings=("provider.preset=luma", "provider.model=ray-2", *QUICK),  # with the default grace of 15 minutes
+    )
+    with batch(tmp_path / "batch", plan, command_of=command_of) as run:
+        verdict = run.finish()
+    assert (verdict.exit_code, verdict.unknown, verdict.paid_twice, verdict.tracebacks) == (3, 10, 0, 0)
+
+
+def test_an_empty_account_ends_a_run_whose_provider_does_not_tell_the_balance(tmp_path: Path) -> None:
+    plan = Plan(
+        jobs=10,
+        scenario_settings=(*speaking("replicate"), "work.duration_median_s=0.4", "credits.start_usd=3.5"),
+        settings=("provider.preset=replicate", f"provider.model={MODELS['replicate']}", *QUICK),
+    )
+    with batch(tmp_path / "batch", plan, command_of=command_of) as run:
+        verdict = run.finish()
+        assert (verdict.exit_code, verdict.statuses, verdict.unknown) == (5, {"succeeded": 3}, 0)
+        operate(run.addresses, "credits", {"add": 100})
+        assert finish(run.command).returncode == 0

@@ -26,7 +26,7 @@ from engine.learning import Learning, profile_path
 from engine.ledger.ballast import Ballast
 from engine.ledger.control_journal import ControlJournal
 from engine.ledger.durable import make_directory, replacement
-from engine.ledger.input_source import recorded_input
+from engine.ledger.inputs import recorded_input
 from engine.ledger.job_reader import JobReader, spool_mark
 from engine.ledger.ledger import Ledger
 from engine.ledger.reopening import Reopened

@@ -23,7 +23,7 @@ from engine.console.messages import harmless, say, say_error, say_hint, warn
 from engine.console.progress import Progress
 from engine.console.words import duration_words
 from engine.errors import EngineError, ExitCode
-from engine.ledger.input_source import recorded_input
+from engine.ledger.inputs import recorded_input
 from engine.run import STREAM_BROKEN, Run
 from engine.scheduling.stop import Manner, Stop
 

@@ -64,7 +64,7 @@ def convert(
     from engine.errors import UsageError  # noqa: PLC0415
     from engine.job.table import Wishes  # noqa: PLC0415
     from engine.ledger.durable import replacement  # noqa: PLC0415
-    from engine.ledger.input_source import open_input  # noqa: PLC0415
+    from engine.ledger.inputs import open_input  # noqa: PLC0415
     from engine.ledger.table_source import TABLES, TableSource  # noqa: PLC0415
 
     wishes = Wishes(renames, templates, metadata)

@@ -108,7 +108,7 @@ def opened(path: Path, config: RunConfig) -> InputSource:
         UsageError: it cannot be read, or lacks a column.
     """
     from engine.connection import describe  # noqa: PLC0415
-    from engine.ledger.input_source import open_input  # noqa: PLC0415
+    from engine.ledger.inputs import open_input  # noqa: PLC0415
     from engine.ledger.table_source import TableSource  # noqa: PLC0415
 
     source = open_input(path)

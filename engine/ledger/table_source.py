@@ -17,6 +17,7 @@ import orjson
 from engine.errors import UsageError
 from engine.job.strict_json import NotStrictJsonError, strict_json
 from engine.job.table import CellError, Layout, Wishes
+from engine.ledger.input_source import recorded_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -44,7 +45,7 @@ class TableSource:
 
     def __init__(self, path: Path, wishes: Wishes = NO_WISHES) -> None:
         self._path = path
-        self.name = str(path.absolute()).encode(errors="backslashreplace").decode()
+        self.name = recorded_name(path)
         with self._rows() as rows:
             header = next(rows, None)
             if header is None:
@@ -103,7 +104,7 @@ class ArraySource:
     continues = False
 
     def __init__(self, path: Path) -> None:
-        self.name = str(path.absolute()).encode(errors="backslashreplace").decode()
+        self.name = recorded_name(path)
         if path.stat().st_size > ARRAY_BYTES_MAX:
             raise UsageError(
                 f"{path} has more than {ARRAY_BYTES_MAX:,} bytes, which have to be read as one",

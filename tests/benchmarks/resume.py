@@ -1,9 +1,10 @@
-"""How long a resumed run takes to its first poll, against the size of what it has done.
+"""How long a resumed run takes to its first poll, and what a look at it takes, against the size of what it has done.
 
     .venv/bin/python -m tests.benchmarks.resume [--done 10000 100000 1000000] [--in-flight 10000]
 
 The clock runs from the start of the process to the moment at which the provider sees the first status request. The
 script beside it does what resuming takes at the least where results are a JSONL file: it reads which ids are there.
+Then ``engine status`` and ``engine report`` look at the same ledger.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def measure_resume(done: int, in_flight: int) -> dict[str, object]:
             process.kill()
             process.wait()
         script = measure([sys.executable, "-c", READ_IDS, str(root / "results.jsonl")])
+        status, report = (measure([sys.executable, "-m", "engine", look, str(root)]) for look in ("status", "report"))
         return {
             "done": done,
             "in flight": in_flight,
@@ -73,6 +75,9 @@ def measure_resume(done: int, in_flight: int) -> dict[str, object]:
             "peak MiB": round(int(peak) / 1024),
             "script reads ids s": round(script.wall_s, 2),
             "script MiB": round(script.peak_mib),
+            "status s": round(status.wall_s, 2),
+            "report s": round(report.wall_s, 2),
+            "report MiB": round(report.peak_mib),
             "ledger MB": round((root / "run.db").stat().st_size / 1e6),
         }
 

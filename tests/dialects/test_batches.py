@@ -67,13 +67,15 @@ def test_a_batch_is_accounted_for_to_the_last_job(name: str, tmp_path: Path) -> 
 
 def test_a_lost_reply_is_not_waited_for_where_nothing_could_show_it(tmp_path: Path) -> None:
     plan = Plan(
-        jobs=10,
-        scenario_settings=(*speaking("luma"), "work.duration_median_s=0.4", "faults.reply_lost_after=1"),
+        jobs=20,
+        scenario_settings=(*speaking("luma"), "work.duration_median_s=0.4", "faults.reply_lost_after=0.2"),
         settings=("provider.preset=luma", "provider.model=ray-2", *QUICK),  # with the default grace of 15 minutes
     )
     with batch(tmp_path / "batch", plan, command_of=command_of) as run:
         verdict = run.finish()
-    assert (verdict.exit_code, verdict.unknown, verdict.paid_twice, verdict.tracebacks) == (3, 10, 0, 0)
+    assert (verdict.exit_code, verdict.paid_twice, verdict.tracebacks) == (3, 0, 0)
+    assert verdict.unknown > 0
+    assert verdict.statuses == {"succeeded": plan.jobs - verdict.unknown}
 
 
 def test_an_empty_account_ends_a_run_whose_provider_does_not_tell_the_balance(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine.errors import UsageError
-from engine.ledger.input_source import BLOCK_BYTES, FileSource, PipeSource, open_input, recorded_input
+from engine.ledger.input_source import BLOCK_BYTES, FileSource, PipeSource
+from engine.ledger.inputs import open_input, recorded_input
 
 if TYPE_CHECKING:
     from pathlib import Path

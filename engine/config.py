@@ -56,6 +56,7 @@ class Provider(Section, frozen=True, kw_only=True):
         model: the model of job lines that name none; without it, the preset's own default.
         base_url: where the API is, if not where the preset says.
         history_url: where the request history is (the part before /request-history), if not where the preset says.
+        upload_url: where local files are uploaded to, if not where the preset says.
         api_key_env: the environment variable that holds the key, if not the one the preset names.
         api_key_file: a file that holds the key and nothing else; read when the environment variable is not set.
         connect_timeout_s: a connection that takes longer was never made: nothing was sent, nothing is charged.
@@ -68,6 +69,7 @@ class Provider(Section, frozen=True, kw_only=True):
     model: str | None = None
     base_url: str | None = None
     history_url: str | None = None
+    upload_url: str | None = None
     api_key_env: str | None = None
     api_key_file: Path | None = None
     connect_timeout_s: Seconds = 10.0
@@ -332,7 +334,7 @@ def _provider_problem(name: str, value: str) -> str:
             return f"must be {', '.join(map(repr, PRESETS))} or {path}, not {shown(value)}{nearest(value, PRESETS)}"
         case "model":
             return model_name_problem(value)
-        case "base_url" | "history_url":
+        case "base_url" | "history_url" | "upload_url":
             return api_url_problem(value)
         case "api_key_env" if not VARIABLE_NAME.match(value):
             # The value is not repeated: whoever writes a key here has it in no format that we know.

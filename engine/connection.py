@@ -36,6 +36,7 @@ class Connection:
         description: its models, prices and the lives of its records.
         base_url: where its API is.
         history_url: the part before ``/request-history``; empty if it has none.
+        upload_url: where local files are uploaded to; empty if nowhere.
         api_key: never to be written anywhere.
         default_model: the model of job lines that name none.
         expected_duration_s: how long a job is expected to take before any was seen; None if nobody knows.
@@ -45,6 +46,7 @@ class Connection:
     description: ProviderDescription
     base_url: str
     history_url: str
+    upload_url: str
     api_key: str
     default_model: str | None
     expected_duration_s: float | None
@@ -105,12 +107,15 @@ async def connect(config: RunConfig, *, journal: Path, own: Provider | None = No
     async with AsyncExitStack() as stack:
         base_url = config.provider.base_url or description.base_url
         history_url = config.provider.history_url or description.history_url
+        upload_url = config.provider.upload_url or description.upload_url
         expected_s = config.polling.expected_duration_s
         if simulated and not base_url:
             base_url, history_url, median_s = await _embed(config, journal, stack)
             expected_s = expected_s or median_s
         elif simulated and not history_url:
             history_url = f"{base_url.rstrip('/')}/inference-request"
+        if simulated and not upload_url:
+            upload_url = f"{base_url.rstrip('/')}/upload-asset"
         if not base_url:
             raise ConfigError("provider.base_url is not set, and the provider's description names none")
         api_key = key_for(config, description)
@@ -118,6 +123,7 @@ async def connect(config: RunConfig, *, journal: Path, own: Provider | None = No
             description=description,
             base_url=base_url,
             history_url=history_url,
+            upload_url=upload_url,
             api_key=api_key,
             default_model=config.provider.model or description.default_model or None,
             expected_duration_s=expected_s,
@@ -141,6 +147,7 @@ def _own_connection(config: RunConfig, name: str) -> Connection:
         description=description,
         base_url="",
         history_url="",
+        upload_url="",
         api_key=NO_KEY,
         default_model=config.provider.model,
         expected_duration_s=config.polling.expected_duration_s,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, TypeAlias
 
+from engine.input_files.inspection import Inspector
+from engine.input_files.stager import Stager
 from engine.learning import Learned
 from engine.media.downloader import Downloader
 from engine.media.part import free_bytes
@@ -90,6 +92,7 @@ class Parts:
         return HttpProvider(
             self._connection.description,
             base_url=self._connection.base_url,
+            upload_url=self._connection.upload_url,
             api_key=self._connection.api_key,
             clock=self._clock,
             connect_timeout_s=settings.connect_timeout_s,
@@ -116,7 +119,27 @@ class Parts:
 
     # --- decisions --------------------------------------------------------------------------------
 
-    def life(self, ledger: Ledger, provider: Provider, fetcher: Fetcher | None, history: History | None) -> Life:
+    def inspector(self) -> Inspector | None:
+        """Return who looks at local files; None if the provider takes none."""
+        upload = self._connection.description.upload
+        return Inspector(upload.bytes_max) if self._connection.upload_url or upload.inline else None
+
+    def stager(self, ledger: Ledger, provider: Provider) -> Stager:
+        """Return who gives a job's local files addresses that the provider can read."""
+        description = self._connection.description
+        return Stager(
+            self.inspector(),
+            provider if self._connection.upload_url and isinstance(provider, HttpProvider) else None,
+            ledger,
+            catalogue=self._models,
+            provider=description.name,
+            life_s=description.upload.life_s,
+            clock=self._clock,
+        )
+
+    def life(
+        self, ledger: Ledger, provider: Provider, fetcher: Fetcher | None, history: History | None, stager: Stager
+    ) -> Life:
         """Return what makes the steps of a job's life."""
         grace_s = self._config.recovery.grace_s
         return Life(
@@ -124,6 +147,7 @@ class Parts:
             provider,
             fetcher,
             history,
+            stager,
             clock=self._clock,
             rng=self._rng,
             expects_media=self._expects_media,

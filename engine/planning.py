@@ -7,6 +7,7 @@ each model; where there is none, the plan says so instead of guessing.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from engine.input_files.forecast import FileForecast, Forecaster
+from engine.input_files.inspection import Inspector
+from engine.input_files.intake import FileIntake
 from engine.job.records import decode_json
 from engine.ledger.job_reader import JobReader
 from engine.ledger.ledger import Ledger
@@ -25,13 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from engine.config import RunConfig
+    from engine.job.flight import Flight
     from engine.ledger.input_source import InputSource
     from engine.provider.description import ProviderDescription
 
 POLLS_PER_JOB = 6.0
 """What the learned schedule needs for jobs whose durations spread by 15 % (the published average job)."""
 INVALID_SHOWN_MAX = 20
-URL_BLOCK_JOBS = 256
+BLOCK_JOBS = 256
 RETENTION_SHARE = 1 / 4
 """In flight x 2 requests (a poll and a fetch) must drain within half the life of a record."""
 
@@ -73,6 +78,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         in_flight_safe: how many in flight can be harvested before their records expire.
         disk_free_bytes: free where the media go by default.
         disk_bytes_per_job_max: how large a job's files may be on average before that disk is full.
+        uploads: the local files that jobs name.
         unanswered_urls: input URLs that do not answer, with the reason; only if they were asked.
         warnings: sentences about risks.
     """
@@ -92,6 +98,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     in_flight_safe: int
     disk_free_bytes: int
     disk_bytes_per_job_max: float
+    uploads: FileForecast
     unanswered_urls: dict[str, str]
     warnings: tuple[str, ...]
 
@@ -122,6 +129,8 @@ async def make_plan(
     Raises:
         UsageError: the input cannot be read.
     """
+    inspector = _inspector(config, description)
+    files = FileIntake(inspector, source.directory, description.models, provider=description.name)
     with tempfile.TemporaryDirectory(prefix="engine-plan-") as directory:
         ledger = Ledger.open(Path(directory) / "plan.db")
         try:
@@ -132,16 +141,18 @@ async def make_plan(
                 default_model=config.provider.model or description.default_model or None,
                 accept_appended=False,
                 dedupe=False,
+                files=files,
                 on_spooled=lambda _spooled: None,
             )
             await reader.begin()
             await reader.run()
             found: Found = await ledger.read(lambda db: _look(db, config, description))
             problems = await _unanswered(ledger, config) if check_urls else {}
+            uploads = await _uploads(ledger, inspector, description)
         finally:
             ledger.close()
     made = estimate(found, config, description, warnings=[_numbered(reader, text) for text in reader.warnings])
-    return msgspec.structs.replace(made, unanswered_urls=problems)
+    return msgspec.structs.replace(made, unanswered_urls=problems, uploads=uploads)
 
 
 def estimate(found: Found, config: RunConfig, description: ProviderDescription, *, warnings: list[str]) -> Plan:
@@ -170,6 +181,7 @@ def estimate(found: Found, config: RunConfig, description: ProviderDescription, 
         in_flight_safe=in_flight_safe,
         disk_free_bytes=free_bytes,
         disk_bytes_per_job_max=max(0, free_bytes - config.storage.reserve_bytes) / max(1, submissions),
+        uploads=FileForecast(),
         unanswered_urls={},
         warnings=(*warnings, *_risks(found, config, description, in_flight_safe)),
     )
@@ -196,14 +208,36 @@ def makespan_s(found: Found, config: RunConfig, submissions: int) -> tuple[float
     return bounds[bound_by] + typical_s, bound_by
 
 
+def _inspector(config: RunConfig, description: ProviderDescription) -> Inspector | None:
+    """Return who looks at local files; None if the provider takes none. The simulator takes them once it runs."""
+    upload = description.upload
+    takes = upload.inline or upload.wrap or config.provider.upload_url or description.upload_url
+    return Inspector(upload.bytes_max) if takes else None
+
+
+async def _uploads(ledger: Ledger, inspector: Inspector | None, description: ProviderDescription) -> FileForecast:
+    if inspector is None:
+        return FileForecast()
+    forecaster = Forecaster(inspector, description.models)
+    async for block in _blocks(ledger):
+        await asyncio.to_thread(forecaster.add, block)
+    return forecaster.forecast(inline=description.upload.inline)
+
+
+async def _blocks(ledger: Ledger) -> AsyncIterator[list[Flight]]:
+    """Yield the valid jobs of the batch, block by block."""
+    last = -1
+    while block := await ledger.pending_after(last, BLOCK_JOBS):
+        last = block[-1].job
+        yield block
+
+
 async def _unanswered(ledger: Ledger, config: RunConfig) -> dict[str, str]:
     """Ask every distinct URL among the parameters of valid jobs."""
 
     async def urls() -> AsyncIterator[str]:
         seen: set[str] = set()
-        last = -1
-        while block := await ledger.pending_after(last, URL_BLOCK_JOBS):
-            last = block[-1].job
+        async for block in _blocks(ledger):
             for flight in block:
                 for value in decode_json(flight.params).values():
                     if isinstance(value, str) and value.startswith(("http://", "https://")) and value not in seen:

@@ -22,6 +22,7 @@ from engine.clock import Clock, SystemClock, local_words
 from engine.connection import connect
 from engine.controls import Controls
 from engine.errors import EngineError, ExitCode, UsageError, first_of
+from engine.input_files.intake import FileIntake
 from engine.learning import Learning, profile_path
 from engine.ledger.ballast import Ballast
 from engine.ledger.control_journal import ControlJournal
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from engine.job.records import ResultLine
+    from engine.ledger.input_source import InputSource
     from engine.ledger.intake import Spooled
     from engine.ledger.survey import Survey
     from engine.media.downloader import Downloader
@@ -265,10 +267,18 @@ class Run:
             default_model=self._connection.default_model,
             accept_appended=self._request.accept_appended,
             dedupe=self._config.budget.dedupe,
+            files=self._file_intake(source),
             on_spooled=self._on_spooled,
         )
         await reader.begin()
         return reader
+
+    def _file_intake(self, source: InputSource) -> FileIntake | None:
+        """Return what looks at the local files that jobs name; a program's own provider is given params as they are."""
+        if self._request.provider is not None:
+            return None
+        description = self._connection.description
+        return FileIntake(self._parts.inspector(), source.directory, description.models, provider=description.name)
 
     async def _open_writer(self) -> ResultWriter:
         recorded = (await self._ledger.facts()).get("output_path")
@@ -306,7 +316,8 @@ class Run:
         config, parts = self._config, self._parts
         provider, history, ask_credits = await parts.open_provider(self._stack, self._request.provider)
         downloader = await self._open_downloader() if config.downloads.enabled else None
-        life = parts.life(self._ledger, provider, downloader, history)
+        stager = parts.stager(self._ledger, provider)
+        life = parts.life(self._ledger, provider, downloader, history, stager)
         facts, found = await self._ledger.facts(), await self.survey()
         self._fill_tally(found, await self._ledger.waiting())
         return Scheduler(
@@ -316,6 +327,7 @@ class Run:
             lanes=parts.lanes(resumed="last_intent_utc" in facts),
             rules=await parts.rules(found, self._ledger, jobs_max=self._request.jobs_max),
             history=history,
+            stager=stager,
             ask_credits=ask_credits,
             polling_for=parts.polling_for,
             clock=self._clock,

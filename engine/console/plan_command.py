@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.console.messages import harmless, say, warn
-from engine.console.words import duration_words
+from engine.console.words import duration_words, size_words
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from engine.planning import Plan
 
 PLAN_VERSION = 1
+LARGEST_SHOWN_MAX = 5
 
 
 @click.command(short_help="Validate and estimate a batch; pays nothing.")
@@ -119,6 +120,13 @@ def _lines(made: Plan, balance_usd: float | None) -> list[str]:
         f"disk        {made.disk_free_bytes / 1e9:,.1f} GB free: {made.disk_bytes_per_job_max / 1e6:,.1f} MB a job",
         f"in flight   up to {made.in_flight_safe} can be harvested before their records expire",
     ]
+    if made.uploads.files:
+        how = "sent inside the jobs" if made.uploads.inline else "uploaded once per content"
+        lines.append(f"local files {made.uploads.files}, {size_words(made.uploads.bytes)}, {how}; the largest:")
+        lines += [
+            f"            {harmless(file.path)} ({size_words(file.bytes)}, {file.content_type})"
+            for file in made.uploads.largest[:LARGEST_SHOWN_MAX]
+        ]
     if made.equal_bodies:
         worth = "" if made.equal_bodies_usd is None else f", ${made.equal_bodies_usd:,.2f}"
         lines.append(

@@ -19,6 +19,15 @@ def duration_words(duration_s: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def size_words(size_bytes: int) -> str:
+    """Write a size: ``940 B``, ``12 kB``, ``3.4 MB``, ``12.1 GB``; powers of ten, as disks are sold."""
+    if size_bytes < 1_000:  # noqa: PLR2004
+        return f"{size_bytes} B"
+    if size_bytes < 1_000_000:  # noqa: PLR2004
+        return f"{size_bytes / 1e3:.0f} kB"
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes < 1e9 else f"{size_bytes / 1e9:.1f} GB"  # noqa: PLR2004
+
+
 def eta_words(eta: Eta) -> str:
     """Write an estimate: ``3 h 10 min, give or take 20 min``."""
     spread = f", give or take {duration_words(eta.spread_s)}" if eta.spread_s >= 1 else ""

@@ -99,6 +99,7 @@ def _without_key(config: RunConfig) -> Connection:
         description=description,
         base_url=base_url,
         history_url=config.provider.history_url or description.history_url,
+        upload_url=config.provider.upload_url or description.upload_url,
         api_key=NO_KEY,
         default_model=config.provider.model or description.default_model or None,
         expected_duration_s=None,

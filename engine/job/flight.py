@@ -23,7 +23,8 @@ class Flight:
         model: the provider's name of the model.
         attempts: submissions spent on it; the number of the one under way once that was accepted.
         attempts_before: those of them that a person's wish to try again has forgiven.
-        params: the JSON of what is submitted; dropped once the provider is known to have it.
+        params: the JSON of what the job line asks for; dropped once the provider is known to have it.
+        sent: the JSON of what was submitted, where that is something else; dropped likewise.
         request_id: the provider's name of the submission; empty before.
         addresses: where the provider said that it can be asked about, if its description cares.
         intent_utc, submitted_utc, completed_utc: when its submission was intended, was accepted, and when we learned
@@ -46,6 +47,7 @@ class Flight:
     model: str
     attempts: int
     params: bytes = b""
+    sent: bytes = b""
     attempts_before: int = 0
     request_id: str = ""
     addresses: dict[str, str] | None = None
@@ -74,6 +76,11 @@ class Flight:
         self.intended_at = now - max(0.0, utc - (self.intent_utc or utc))
         self.submitted_at = now - max(0.0, utc - (self.submitted_utc or utc))
         self.completed_at = now - max(0.0, utc - (self.completed_utc or utc))
+
+    @property
+    def body(self) -> bytes:
+        """The JSON of what was submitted."""
+        return self.sent or self.params
 
     @property
     def seen_running_s(self) -> float:

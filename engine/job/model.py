@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from engine.errors import nearest
+from engine.job.local_file import is_local_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 Kind: TypeAlias = Literal["string", "uri", "integer", "number", "boolean", "array", "object", "any"]
 Output: TypeAlias = Literal["video", "image", "audio", "text"]
+MediaClass: TypeAlias = Literal["image", "audio", "video"]
 
 MODEL_NAME_CHARS_MAX = 128
 URI_BYTES_MAX = 8 * 1024
@@ -51,6 +53,8 @@ class Parameter:
     Attributes:
         name: its key in the params of a job.
         kind: which values it takes.
+        items: which values an array holds; uri makes local files of them too.
+        accepts: which kinds of media a local file for it may be; empty for any.
         required: whether a job without it is invalid.
         default: what the provider uses when it is absent; for people, never sent by us.
         enum: the only values allowed; empty for no such list.
@@ -60,6 +64,8 @@ class Parameter:
 
     name: str
     kind: Kind = "any"
+    items: Kind = "any"
+    accepts: tuple[MediaClass, ...] = ()
     required: bool = False
     default: Any = None
     enum: tuple[Any, ...] = ()
@@ -69,7 +75,7 @@ class Parameter:
     def problem(self, value: object) -> str:
         """Say what is wrong with ``value``, as the end of a sentence that begins with the key, or return ''."""
         words, check = _KINDS[self.kind]
-        if problem := check(value):
+        if problem := check(value) or self._items_problem(value):
             return f"must be {words}, but {problem}"
         if not value and self.required and value in ("", [], {}):
             return "is empty"
@@ -77,6 +83,13 @@ class Parameter:
             guess = nearest(value, [str(word) for word in self.enum]) if isinstance(value, str) else ""
             return f"must be one of {', '.join(map(shown, self.enum))}, not {shown(value)}{guess}"
         return "" if self.minimum is None and self.maximum is None else self._range_problem(value)
+
+    def _items_problem(self, value: object) -> str:
+        if not isinstance(value, list) or self.items == "any":
+            return ""
+        words, check = _KINDS[self.items]
+        found = next(((number, problem) for number, item in enumerate(value) if (problem := check(item))), None)
+        return f"item {found[0]}, which must be {words}, {found[1]}" if found else ""
 
     def _range_problem(self, value: object) -> str:
         if not isinstance(value, int | float) or isinstance(value, bool):
@@ -139,7 +152,7 @@ def uri_problem(value: object) -> str:
         return f"is {_json_type(value)}"
     if _URI.match(value) and len(value) <= URI_BYTES_MAX and (value.isascii() or len(value.encode()) <= URI_BYTES_MAX):
         return ""
-    return _uri_explanation(value)
+    return "" if is_local_file(value) else _uri_explanation(value)
 
 
 def _uri_explanation(value: str) -> str:
@@ -151,7 +164,9 @@ def _uri_explanation(value: str) -> str:
         return f"has white space or a control character in it: {shown(value)}"
     scheme, separator, rest = value.partition("://")
     if not separator or scheme.lower() not in {"http", "https"}:
-        return f"is {shown(value)}"
+        return f"is {shown(value)}" + (
+            "" if ":" in value else f" (a file beside the input is written {shown('./' + value)})"
+        )
     if "@" in re.split(r"[/?#]", rest, maxsplit=1)[0]:
         return "has a user name or password in it"
     return f"has no valid host: {shown(value)}"
@@ -197,7 +212,7 @@ def _integer_problem(value: object) -> str:
 
 _KINDS: dict[str, tuple[str, Callable[[object], str]]] = {
     "string": ("a string", _of_type(str)),
-    "uri": ("an http or https URL", uri_problem),
+    "uri": ("an http or https URL, or a local file (./face.png, file:…)", uri_problem),
     "integer": ("a whole number", _integer_problem),
     "number": ("a number", _of_type(int, float)),
     "boolean": ("true or false", _of_type(bool)),

@@ -45,7 +45,8 @@ def first_intent_after(db: sqlite3.Connection, model: str, utc: float) -> float 
 
 
 _CLAIMANT = (
-    "SELECT job, id, model, attempt, params, intent_utc FROM attempt JOIN input USING (job) JOIN job USING (job)"
+    "SELECT job, id, model, attempt, coalesce(sent, params), intent_utc"
+    " FROM attempt JOIN input USING (job) JOIN job USING (job)"
 )
 _OWNER = _CLAIMANT + " WHERE request_id = ?"
 _WITHOUT_ID = _CLAIMANT + (  # noqa: S608 (our own words)
@@ -56,5 +57,5 @@ _WITHOUT_ID = _CLAIMANT + (  # noqa: S608 (our own words)
 
 
 def _claimant(row: tuple[Any, ...]) -> Flight:
-    job, id_, model, attempt, params, intent_utc = row
-    return Flight(job, id_, model, attempt, params, intent_utc=intent_utc)
+    job, id_, model, attempt, body, intent_utc = row
+    return Flight(job, id_, model, attempt, body, intent_utc=intent_utc)

@@ -7,6 +7,7 @@ has at once, so that a slow producer's first line is worked on before its second
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import aiofiles
@@ -16,7 +17,6 @@ from engine.ledger.detached import run_detached
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 BLOCK_BYTES = 256 * 1024
 
@@ -31,9 +31,11 @@ class InputSource(Protocol):
 
     Attributes:
         continues: whether it holds only what this run has not read yet, instead of the whole input.
+        directory: where relative names of files in its lines start.
     """
 
     continues: bool
+    directory: Path
 
     @property
     def name(self) -> str:
@@ -52,6 +54,7 @@ class FileSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.directory = path.absolute().parent
         self.name = recorded_name(path)
 
     async def blocks(self) -> AsyncIterator[bytes]:
@@ -77,6 +80,7 @@ class PipeSource:
 
     def __init__(self, fd: int, name: str) -> None:
         self._fd = fd
+        self.directory = Path.cwd()
         self.name = name
 
     async def blocks(self) -> AsyncIterator[bytes]:

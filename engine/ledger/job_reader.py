@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.errors import UsageError
 from engine.job.job import body_sha256
@@ -32,6 +32,14 @@ NOTHING_READ = SpoolMark(0, hashlib.sha256().hexdigest(), 0, ends_in_newline=Tru
 WARNINGS_KEPT_MAX = 100
 
 
+class LocalFiles(Protocol):
+    """What takes in the local files that lines name."""
+
+    def take(self, params: dict[str, Any], model_name: str) -> tuple[dict[str, Any], list[str]]:
+        """Return params with every local file named in full, and a sentence for each that cannot be used."""
+        ...
+
+
 class JobReader:
     """Spools one input into the ledger.
 
@@ -40,6 +48,7 @@ class JobReader:
         default_model: the model of lines that name none.
         accept_appended: whether lines may have been appended since the input was read to its end.
         dedupe: whether equal bodies are to be submitted once.
+        files: looks at the local files that lines name; None if they are nobody's business here.
         on_spooled: called after each block with what it held.
     """
 
@@ -52,6 +61,7 @@ class JobReader:
         default_model: str | None,
         accept_appended: bool,
         dedupe: bool,
+        files: LocalFiles | None,
         on_spooled: Callable[[Spooled], None],
     ) -> None:
         self._ledger = ledger
@@ -60,6 +70,7 @@ class JobReader:
         self._default_model = default_model
         self._accept_appended = accept_appended
         self._dedupe = dedupe
+        self._files = files
         self._on_spooled = on_spooled
         self._mark = NOTHING_READ
         self._hash = hashlib.sha256()
@@ -180,14 +191,18 @@ class JobReader:
             return None
         if isinstance(parsed, LineError):
             return _invalid(number, parsed)
-        self._note_warnings(number, parsed)
         job = parsed.job
+        params, problems = (job.params, []) if self._files is None else self._files.take(job.params, job.model)
+        if problems:
+            given_id = job.id if job.id_given else None
+            return _invalid(number, LineError("bad_params", "; ".join(problems), given_id, job.model, job.metadata))
+        self._note_warnings(number, parsed)
         return InputRow(
             line=number,
             id=job.id,
             id_given=job.id_given,
             model=job.model,
-            params=encode_json(job.params),
+            params=encode_json(params),
             metadata=None if job.metadata is None else encode_json(job.metadata),
             body_sha256=body_sha256(job.model, job.params),
             error=None,

@@ -50,6 +50,13 @@ class OutputMark(NamedTuple):
     tail_sha256: str
 
 
+class Upload(NamedTuple):
+    """Where a content was uploaded to, and when."""
+
+    url: str
+    utc: float
+
+
 class Ledger:
     """The ledger of one run, open for writing by this process."""
 
@@ -128,14 +135,19 @@ class Ledger:
 
     # --- the life of a job ------------------------------------------------------------------------
 
-    async def intend(self, job: int, attempt: int, *, utc: float, price_usd: float | None = None) -> None:
-        """PENDING → SUBMITTING: from the moment this returns, the provider may be asked, and ``price_usd`` be due."""
+    async def intend(
+        self, job: int, attempt: int, *, utc: float, price_usd: float | None = None, sent: bytes | None = None
+    ) -> None:
+        """PENDING → SUBMITTING: from the moment this returns, the provider may be asked, and ``price_usd`` be due.
+
+        ``sent`` is what it is asked for, where that is not what the job line says.
+        """
 
         def change(db: sqlite3.Connection) -> None:
             move(db, job, State.SUBMITTING)
             db.execute(
-                "INSERT OR REPLACE INTO attempt (job, attempt, intent_utc, price_usd) VALUES (?, ?, ?, ?)",
-                (job, attempt, utc, price_usd),
+                "INSERT OR REPLACE INTO attempt (job, attempt, intent_utc, price_usd, sent) VALUES (?, ?, ?, ?, ?)",
+                (job, attempt, utc, price_usd, sent),
             )
             note(db, {"last_intent_utc": utc})
 
@@ -275,6 +287,25 @@ class Ledger:
 
         await self._committer.commit(change)
 
+    # --- uploaded files ---------------------------------------------------------------------------
+
+    async def upload_of(self, provider: str, sha256: bytes) -> Upload | None:
+        """Return the last upload of a content to a provider, if there was one."""
+        row = await self.read(
+            lambda db: db.execute(
+                "SELECT url, utc FROM upload WHERE provider = ? AND sha256 = ?", (provider, sha256)
+            ).fetchone()
+        )
+        return None if row is None else Upload(*row)
+
+    async def note_upload(self, provider: str, sha256: bytes, url: str, *, utc: float) -> None:
+        """Record where a content was uploaded to."""
+
+        def change(db: sqlite3.Connection) -> None:
+            db.execute("INSERT OR REPLACE INTO upload VALUES (?, ?, ?, ?)", (provider, sha256, url, utc))
+
+        await self._committer.commit(change)
+
     # --- the output -------------------------------------------------------------------------------
 
     async def reserve_seq(self, jobs: Iterable[tuple[int, int]]) -> None:
@@ -345,12 +376,13 @@ class Ledger:
                     model,
                     attempts,
                     params,
+                    sent=sent or b"",
                     attempts_before=before,
                     request_id=request_id or "",
                     intent_utc=intent_utc,
                 )
-                for job, id_, model, attempts, params, before, request_id, intent_utc in db.execute(
-                    "SELECT job, id, model, attempts, params, attempts_before, request_id, intent_utc"
+                for job, id_, model, attempts, params, sent, before, request_id, intent_utc in db.execute(
+                    "SELECT job, id, model, attempts, params, sent, attempts_before, request_id, intent_utc"
                     " FROM job INDEXED BY job_unfinished CROSS JOIN input USING (job) CROSS JOIN attempt USING (job)"
                     " WHERE state = 'unknown' AND state <> 'done' AND attempt.attempt = job.attempts"
                     " ORDER BY intent_utc"

@@ -6,6 +6,7 @@ It holds only what is new, so that a run which is opened again need not be given
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class ProgramSource:
     continues = True
 
     def __init__(self) -> None:
+        self.directory = Path.cwd()
         self._lines: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     def __len__(self) -> int:

@@ -66,6 +66,7 @@ CREATE TABLE attempt (
     job           INTEGER NOT NULL,
     attempt       INTEGER NOT NULL,
     intent_utc    REAL NOT NULL,
+    sent          BLOB,
     price_usd     REAL,
     request_id    TEXT,
     addresses     BLOB,
@@ -86,6 +87,14 @@ CREATE UNIQUE INDEX attempt_request ON attempt (request_id) WHERE request_id IS 
 CREATE INDEX attempt_submitted ON attempt (submitted_utc) WHERE submitted_utc IS NOT NULL;
 CREATE INDEX attempt_completed ON attempt (completed_utc) WHERE completed_utc IS NOT NULL;
 CREATE INDEX attempt_unpriced ON attempt (job) WHERE cost_usd IS NULL;
+
+CREATE TABLE upload (
+    provider TEXT NOT NULL,
+    sha256   BLOB NOT NULL,
+    url      TEXT NOT NULL,
+    utc      REAL NOT NULL,
+    PRIMARY KEY (provider, sha256)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE file (
     job          INTEGER NOT NULL,

@@ -45,6 +45,7 @@ class TableSource:
 
     def __init__(self, path: Path, wishes: Wishes = NO_WISHES) -> None:
         self._path = path
+        self.directory = path.absolute().parent
         self.name = recorded_name(path)
         with self._rows() as rows:
             header = next(rows, None)
@@ -104,6 +105,7 @@ class ArraySource:
     continues = False
 
     def __init__(self, path: Path) -> None:
+        self.directory = path.absolute().parent
         self.name = recorded_name(path)
         if path.stat().st_size > ARRAY_BYTES_MAX:
             raise UsageError(

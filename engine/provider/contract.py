@@ -120,6 +120,24 @@ class MetricsTable(msgspec.Struct, frozen=True, kw_only=True):
     credits_usd: str = ""
 
 
+class UploadTable(msgspec.Struct, frozen=True, kw_only=True):
+    """How a local file becomes something that a job can name.
+
+    Attributes:
+        wrap: the key of an upload's JSON body that holds the list of files, each as a data URI.
+        urls: places of the file's address in the reply to an upload; the first with any counts.
+        inline: true if a job may carry the file itself, as a data URI; then nothing is uploaded.
+        bytes_max: a larger file is refused before anything is paid.
+        life_s: how long an uploaded file can be relied on; afterwards it is uploaded again.
+    """
+
+    wrap: str = ""
+    urls: tuple[str, ...] = ()
+    inline: bool = False
+    bytes_max: Annotated[int, Meta(ge=1, le=256 * 1024**2)] = 20 * 1024**2
+    life_s: Annotated[float, Meta(gt=0, le=315_360_000)] = 86_400.0
+
+
 class CreditsTable(msgspec.Struct, frozen=True, kw_only=True):
     """How the account's balance is read, free of charge.
 

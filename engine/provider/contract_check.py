@@ -30,7 +30,13 @@ def check_contract(description: ProviderDescription, where: str) -> None:
     Raises:
         ConfigError: with the key and what it must be.
     """
-    for problem in (*_addresses(description), *_places(description), *_words(description), *_headers(description)):
+    for problem in (
+        *_addresses(description),
+        *_places(description),
+        *_words(description),
+        *_headers(description),
+        *_uploads(description),
+    ):
         raise ConfigError(f"{where}{problem}")
 
 
@@ -74,6 +80,7 @@ def _places(description: ProviderDescription) -> Iterator[str]:
         "result.size": result.size,
         "result.content_type": result.content_type,
         "credits.amounts": description.credits.amounts,
+        "upload.urls": description.upload.urls,
     }
     for key, path in (*one.items(), *((key, path) for key, paths in lists.items() for path in paths)):
         if (path or key in needed) and (problem := path_problem(path)):
@@ -83,6 +90,16 @@ def _places(description: ProviderDescription) -> Iterator[str]:
             yield f"result.outputs {problem}"
     if description.credits.path and not description.credits.amounts:
         yield "credits.amounts is missing: where in the reply is the balance?"
+
+
+def _uploads(description: ProviderDescription) -> Iterator[str]:
+    upload = description.upload
+    if description.upload_url and upload.inline:
+        yield "upload_url and upload.inline contradict each other: is a file uploaded, or sent inside the job?"
+    if description.upload_url and not upload.wrap:
+        yield "upload.wrap is missing: which key of an upload's body holds the files?"
+    if description.upload_url and not upload.urls:
+        yield "upload.urls is missing: where in the reply is the address of the file?"
 
 
 def _words(description: ProviderDescription) -> Iterator[str]:

@@ -16,8 +16,16 @@ from msgspec import Meta, inspect
 
 from engine.config import VARIABLE_NAME, api_url_problem
 from engine.errors import ConfigError, nearest
-from engine.job.model import Kind, Model, Output, Parameter, model_name_problem
-from engine.provider.contract import AuthTable, CreditsTable, MetricsTable, ResultTable, StatusTable, SubmitTable
+from engine.job.model import Kind, MediaClass, Model, Output, Parameter, model_name_problem
+from engine.provider.contract import (
+    AuthTable,
+    CreditsTable,
+    MetricsTable,
+    ResultTable,
+    StatusTable,
+    SubmitTable,
+    UploadTable,
+)
 from engine.provider.contract_check import check_contract
 from engine.provider.reply import ERROR_PLACES
 from engine.toml_tables import checked_value, field_types, read_toml, shown
@@ -53,6 +61,7 @@ class ProviderDescription(msgspec.Struct, frozen=True, kw_only=True):
         result: where its result is.
         metrics: where a reply says what the request came to.
         credits: how the account's balance is read.
+        upload: how a local file becomes something that a job can name.
         models: the catalogue, by name; other models can be used, but nothing is known of them.
     """
 
@@ -74,6 +83,7 @@ class ProviderDescription(msgspec.Struct, frozen=True, kw_only=True):
     result: ResultTable
     metrics: MetricsTable = MetricsTable()
     credits: CreditsTable = CreditsTable()
+    upload: UploadTable = UploadTable()
     models: dict[str, Model] = msgspec.field(default_factory=dict)
 
 
@@ -86,6 +96,8 @@ class _ModelTable(msgspec.Struct, frozen=True, kw_only=True):
 
 class _ParameterTable(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind = "any"
+    items: Kind = "any"
+    accepts: tuple[MediaClass, ...] = ()
     required: bool = False
     default: Any = None
     enum: tuple[Any, ...] = ()
@@ -183,7 +195,8 @@ def _parameter(name: str, table: object, *, key: str, where: str) -> Parameter:
 
 def _check_meaning(description: ProviderDescription, where: str) -> None:
     """Raise if values of the right type cannot be what their keys mean."""
-    for key, url in (("base_url", description.base_url), ("history_url", description.history_url)):
+    for key in ("base_url", "history_url", "upload_url"):
+        url = getattr(description, key)
         if (url or key == "base_url") and (problem := api_url_problem(url)):
             raise ConfigError(f"{where}{key} {problem}")
     if not VARIABLE_NAME.match(description.api_key_env):

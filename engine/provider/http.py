@@ -9,6 +9,7 @@ sessions alone; downloads have their own.
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,18 +20,22 @@ from yarl import URL
 from engine.provider.addresses import address
 from engine.provider.protocol import Unavailable, WrongContract
 from engine.provider.reply import NoReply, Reply
-from engine.provider.verdicts import balance_usd, fetch_verdict, poll_verdict, submit_verdict
+from engine.provider.verdicts import balance_usd, fetch_verdict, poll_verdict, submit_verdict, upload_verdict
 
 if TYPE_CHECKING:
     from types import SimpleNamespace, TracebackType
 
     from engine.clock import Clock
     from engine.provider.description import ProviderDescription
-    from engine.provider.protocol import FetchVerdict, PollVerdict, Request, SubmitVerdict
+    from engine.provider.protocol import FetchVerdict, PollVerdict, Request, SubmitVerdict, UploadVerdict
 
 _NO_ADDRESS = WrongContract("no address of the provider's is known at which the request could be asked about")
 USER_AGENT = "media-batch-engine"
 REDACTED = b"[key]"
+UPLOAD_FLOOR_BYTES_PER_S = 50_000
+"""An upload may take longer than other requests, by what its body needs at this pace."""
+WHOLE_BODY_BYTES_MAX = 1024 * 1024
+"""What aiohttp hands to the transport in one piece; it warns about more."""
 _READ_BLOCK_BYTES = 65_536
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -59,6 +64,7 @@ class HttpProvider:
         description: ProviderDescription,
         *,
         base_url: str,
+        upload_url: str = "",
         api_key: str,
         clock: Clock,
         connect_timeout_s: float,
@@ -69,6 +75,7 @@ class HttpProvider:
     ) -> None:
         self._description = description
         self._base_url = base_url.rstrip("/")
+        self._upload_url = upload_url
         self._key = api_key.encode()
         self._headers = {
             **description.headers,
@@ -126,6 +133,17 @@ class HttpProvider:
             return _NO_ADDRESS
         return fetch_verdict(await self.get(url), self._description, utc=self._clock.utc())
 
+    async def upload(self, data_uri: str) -> UploadVerdict:
+        """Upload one file; see ``Uploader.upload``."""
+        assert self._reads is not None
+        content = orjson.dumps({self._description.upload.wrap: [data_uri]})
+        timeout = aiohttp.ClientTimeout(
+            total=(self._read_timeout.total or 0.0) + len(content) / UPLOAD_FLOOR_BYTES_PER_S,
+            sock_connect=self._read_timeout.sock_connect,
+        )
+        reply = await self._request(self._reads, "POST", self._upload_url, timeout=timeout, content=content)
+        return upload_verdict(reply, self._description, utc=self._clock.utc())
+
     async def credits_usd(self) -> float | Unavailable | None:
         """Return what the account holds, in US dollars, free of charge; None if the provider does not tell."""
         rules = self._description.credits
@@ -170,7 +188,7 @@ class HttpProvider:
             async with session.request(
                 method,
                 url,
-                data=content,
+                data=io.BytesIO(content) if content and len(content) > WHOLE_BODY_BYTES_MAX else content,
                 headers=headers,
                 timeout=timeout,
                 allow_redirects=False,

@@ -197,6 +197,25 @@ class NotReady:
     reason: str
 
 
+# --- verdicts on an upload ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """A file can be read at ``url``."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRefused:
+    """This file was refused for what it is; the jobs that need it fail, unpaid."""
+
+    message: str
+
+
+UploadFailure: TypeAlias = UploadRefused | Unavailable | Throttled | Unauthorized | WrongContract
+UploadVerdict: TypeAlias = Uploaded | UploadFailure
 SubmitVerdict: TypeAlias = (
     Accepted | NotSent | ServerError | Rejected | UnknownOutcome | OutOfMoney | Throttled | Unauthorized | WrongContract
 )

@@ -29,6 +29,8 @@ from engine.provider.protocol import (
     Unauthorized,
     Unavailable,
     UnknownOutcome,
+    Uploaded,
+    UploadRefused,
     Working,
     WrongContract,
 )
@@ -37,7 +39,7 @@ from engine.provider.throttle import throttle_wait_s
 
 if TYPE_CHECKING:
     from engine.provider.description import ProviderDescription
-    from engine.provider.protocol import FetchVerdict, PollVerdict, SubmitVerdict
+    from engine.provider.protocol import FetchVerdict, PollVerdict, SubmitVerdict, UploadVerdict
 
 NOT_ACCEPTABLE = 406
 _REFUSED_FOR_ITSELF = frozenset({400, NOT_ACCEPTABLE, 413, 415, 422})
@@ -119,6 +121,27 @@ def fetch_verdict(reply: Reply | NoReply, provider: ProviderDescription, *, utc:
                 return _result(body, provider)
             return NotReady(f"the result still says {word!r}")
     return _reading_verdict(reply, provider, utc=utc)
+
+
+def upload_verdict(reply: Reply | NoReply, provider: ProviderDescription, *, utc: float) -> UploadVerdict:
+    """Say what became of an upload; nothing is charged for one."""
+    if isinstance(reply, NoReply):
+        return WrongContract(reply.reason) if reply.bad_certificate else Unavailable(reply.reason, reached=reply.sent)
+    status, text = reply.status, reply.error_text(provider.errors)
+    match status:
+        case _ if 200 <= status < 300:  # noqa: PLR2004 (the HTTP class of success)
+            url = next(iter(media_urls(reply.object(), provider.upload.urls)), None)
+            return Uploaded(url) if url else WrongContract(f"the answer to an upload names no address: {text}", status)
+        case 401:
+            return Unauthorized(text)
+        case 429:
+            return Throttled(throttle_wait_s(reply.headers, utc=utc))
+        case _ if status in _WRONG_ADDRESS | {404, 410}:
+            return WrongContract(f"the provider answered {status} to an upload: {text}", status)
+        case _ if 400 <= status < 500:  # noqa: PLR2004 (the HTTP class of refusals)
+            return UploadRefused(text)
+        case _:
+            return Unavailable(text)
 
 
 def balance_usd(reply: Reply, provider: ProviderDescription) -> float | None:

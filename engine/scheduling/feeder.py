@@ -38,6 +38,7 @@ class Feeder:
         comes_first: words for what has to come before any new submission; empty if nothing has.
         elsewhere: how many more jobs may be in flight at the provider without our knowing their id.
         backpressure: how many jobs may be in flight.
+        expect: called with each job that is offered: it will be submitted soon.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Feeder:
         comes_first: Callable[[], str],
         elsewhere: Callable[[], int],
         backpressure: Backpressure,
+        expect: Callable[[Flight], None],
     ) -> None:
         self._ledger = ledger
         self._lane = lane
@@ -64,6 +66,7 @@ class Feeder:
         self._comes_first = comes_first
         self._elsewhere = elsewhere
         self._backpressure = backpressure
+        self._expect = expect
         self._waiting: deque[Flight] = deque()
         self._read_up_to = -1
         self._taken_back: set[int] = set()
@@ -170,6 +173,7 @@ class Feeder:
         self._spend.reserve(flight.job, flight.price_usd)
         offer = self._lane.offer(Urgency.SUBMIT, partial(self._take_off, flight))
         self._offered[flight.job] = (flight, offer)
+        self._expect(flight)
 
     async def _take_off(self, flight: Flight, permit: Permit) -> None:
         if self._offered.pop(flight.job, None) is None:

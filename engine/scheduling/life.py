@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, assert_never
 
 from engine.backoff import backoff_s
 from engine.errors import ExitCode
+from engine.input_files.stager import Staged
 from engine.job.records import JobError, decode_json
 from engine.ledger.group_commit import RefusedChange
 from engine.media.downloader import DownloadTask
@@ -35,6 +36,7 @@ from engine.provider.protocol import (
     Unauthorized,
     Unavailable,
     UnknownOutcome,
+    UploadRefused,
     Working,
     WrongContract,
 )
@@ -59,11 +61,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from engine.clock import Clock
+    from engine.input_files.stager import Stager
     from engine.job.flight import Flight
     from engine.job.records import StoredFile
     from engine.ledger.ledger import Ledger
     from engine.provider.history import History
-    from engine.provider.protocol import Provider
+    from engine.provider.protocol import Provider, UploadFailure
     from engine.scheduling.steps import DownloadStep, FetchStep, PollStep, SubmitStep
 
 THROTTLE_FIRST_S = 1.0
@@ -101,6 +104,7 @@ class Life:
     Args:
         fetcher: None if nothing is to be downloaded.
         history: the provider's record of requests; None if it has none.
+        stager: gives a job's local files addresses that the provider can read.
         expects_media: says whether a model's result must name files.
         attempts_max: submissions a job may spend.
         job_deadline_s: age at which a request without an end is given up as unknown.
@@ -114,6 +118,7 @@ class Life:
         provider: Provider,
         fetcher: Fetcher | None,
         history: History | None,
+        stager: Stager,
         *,
         clock: Clock,
         rng: random.Random,
@@ -127,6 +132,7 @@ class Life:
         self._provider = provider
         self._fetcher = fetcher
         self._history = history
+        self._stager = stager
         self._clock = clock
         self._rng = rng
         self._expects_media = expects_media
@@ -138,11 +144,17 @@ class Life:
     # --- submit -----------------------------------------------------------------------------------
 
     async def submit(self, flight: Flight) -> SubmitStep:
-        """Submit once: intent on disk, POST, outcome on disk."""
+        """Submit once: local files uploaded, intent on disk, POST, outcome on disk."""
+        staged = await self._stager.stage(flight)
+        if not isinstance(staged, Staged):
+            return await self._not_staged(flight, staged)
         attempt = flight.attempts + 1
         flight.intent_utc, flight.intended_at = self._clock.utc(), self._clock.now()
-        await self._ledger.intend(flight.job, attempt, utc=flight.intent_utc, price_usd=flight.price_usd)
-        verdict = await self._provider.submit(flight.model, decode_json(flight.params))
+        flight.sent = staged.params if staged.remembered else b""
+        await self._ledger.intend(
+            flight.job, attempt, utc=flight.intent_utc, price_usd=flight.price_usd, sent=flight.sent or None
+        )
+        verdict = await self._provider.submit(flight.model, decode_json(staged.params))
         match verdict:
             case Accepted():
                 return await self._accept(flight, attempt, verdict)
@@ -183,9 +195,26 @@ class Life:
             return SetAside()
         flight.request_id, flight.addresses = accepted.request_id, dict(accepted.addresses) or None
         flight.submitted_utc, flight.submitted_at = now, self._clock.now()
-        flight.params = b""
+        flight.params = flight.sent = b""
         flight.failures = 0
         return Submitted()
+
+    async def _not_staged(self, flight: Flight, failure: UploadFailure) -> SubmitStep:
+        """Nothing was submitted: wait, stop, or fail the job whose file was refused."""
+        match failure:
+            case UploadRefused(message):
+                error = JobError(kind="input_file", message=message, retryable=True)
+                return await self._fail(flight, flight.attempts, error)
+            case Unavailable(reason):
+                return Unreachable(f"an input file cannot be uploaded: {reason}")
+            case Throttled(wait_s):
+                return self._slow_down(flight, wait_s)
+            case Unauthorized(message):
+                return StopRun(_unauthorized(message))
+            case WrongContract(message):
+                return StopRun(_wrong_contract(message))
+            case _:
+                assert_never(failure)
 
     async def _submit_again(self, flight: Flight, attempt: int, message: str, http_status: int) -> SubmitStep:
         """Spend an attempt on a failure of the server; the last one fails the job."""

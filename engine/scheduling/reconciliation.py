@@ -37,11 +37,11 @@ def assign(
         owned: request ids that belong to jobs already.
     """
     free = {row.request_id: row for row in rows if row.request_id not in owned and row.body is not None}
-    waiting = sorted(claimants, key=lambda flight: -len(flight.params))
+    waiting = sorted(claimants, key=lambda flight: -len(flight.body))
     found: list[tuple[Flight, HistoryRow]] = []
     for matches in (_equal, _contains):
         for flight in list(waiting):
-            body = decode_json(flight.params)
+            body = decode_json(flight.body)
             row = next((row for row in free.values() if _around(flight, row) and matches(row.body, body)), None)
             if row is not None:
                 found.append((flight, free.pop(row.request_id)))
@@ -65,7 +65,7 @@ def shows_later(rows: Iterable[HistoryRow], ours: Mapping[str, Flight], *, than_
 
 
 def _recognised(flight: Flight, row: HistoryRow) -> bool:
-    return row.body is not None and _around(flight, row) and _contains(row.body, decode_json(flight.params))
+    return row.body is not None and _around(flight, row) and _contains(row.body, decode_json(flight.body))
 
 
 def _around(flight: Flight, row: HistoryRow) -> bool:

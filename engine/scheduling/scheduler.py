@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from engine.errors import EngineError, first_of
+from engine.input_files.stager import AHEAD_CONCURRENCY
 from engine.job.states import State
 from engine.scheduling.agenda import Agenda
 from engine.scheduling.backpressure import Backpressure
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from engine.clock import Clock
     from engine.config import RunConfig
+    from engine.input_files.stager import Stager
     from engine.job.flight import Flight
     from engine.ledger.ledger import Ledger
     from engine.provider.history import History
@@ -63,6 +65,7 @@ class Scheduler:
 
     Args:
         history: the provider's record of requests; None if it has none.
+        stager: uploads the local files of jobs that wait for their turn.
         ask_credits: reads the account's balance in US dollars.
         polling_for: the polling policy of a model.
         record_life_s: how long the provider keeps a request's record, from its submission.
@@ -83,6 +86,7 @@ class Scheduler:
         lanes: Lanes,
         rules: Rules,
         history: History | None,
+        stager: Stager,
         ask_credits: Callable[[], Awaitable[float | Unavailable | None]],
         polling_for: Callable[[str], PollingPolicy],
         clock: Clock,
@@ -105,6 +109,7 @@ class Scheduler:
         self._tally = tally
         self._log = log
         self._low_disk = low_disk
+        self._stager = stager
         self._disk_reason = ""
         self._pause_reason = ""
         self._taken_up = False
@@ -232,6 +237,7 @@ class Scheduler:
             comes_first=self._comes_first,
             elsewhere=self._elsewhere,
             backpressure=self._backpressure,
+            expect=self._stager.expect,
         )
 
     # --- from outside -----------------------------------------------------------------------------
@@ -333,6 +339,7 @@ class Scheduler:
                 tasks.create_task(self._harvest.download_loop(), name=f"download-{number}")
                 for number in range(self._config.downloads.concurrency)
             ),
+            *(tasks.create_task(self._stager.run(), name=f"stager-{number}") for number in range(AHEAD_CONCURRENCY)),
             tasks.create_task(self._feeder.run(), name="feeder"),
             tasks.create_task(self._reconciler.run(), name="reconciler"),
             tasks.create_task(self._credit.watch(), name="credit-watch"),

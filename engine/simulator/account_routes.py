@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from engine.simulator.replies import JSON, error_reply, json_reply
+from engine.simulator.faults import UPLOAD, Fault
+from engine.simulator.replies import JSON, edge_page, error_reply, json_reply
+from engine.simulator.wire import reset
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -44,6 +46,14 @@ class AccountRoutes:
 
     async def upload(self, request: web.Request) -> web.StreamResponse:
         """Keep files that come as data URLs, and answer where they are."""
+        self._world.books.counts["upload_requests"] += 1
+        match self._world.draws.first(UPLOAD, "upload", self._world.books.counts["upload_requests"], b""):
+            case Fault.UPLOAD_UNAVAILABLE:
+                return edge_page(503)
+            case Fault.UPLOAD_RATE_LIMITED:
+                return error_reply(429, "Too many requests")
+            case Fault.UPLOAD_LOST:
+                return reset(request)
         if request.content_type != JSON:
             return error_reply(406, "Invalid content type")
         data_urls = _data_urls(await request.read())
@@ -51,6 +61,7 @@ class AccountRoutes:
             return error_reply(400, "data_urls must be a list of data URLs")
         try:
             urls = [self._keep(data_url) for data_url in data_urls]
+            self._world.books.counts["uploads"] += len(urls)
         except (ValueError, binascii.Error):
             return error_reply(400, "a data URL cannot be read")
         return json_reply({self._world.scenario.upload_reply_key: urls, "message": "File(s) uploaded"})

@@ -53,6 +53,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     history_requests: int
     history_requests_per_s_max: int
     credit_checks: int
+    uploads: int
     downloads: int
     rate_limited: int  # 429 answers
     submits_in_window_max: int
@@ -147,7 +148,15 @@ class Books:
         """Return the bill; the bodies take time in proportion to their number."""
         accounts = list(self._bodies.values())
         names = ("submits", "accepted", "paid", "failed", "polls", "result_gets", "results_fetched")
-        more = ("history_requests", "credit_checks", "downloads", "rate_limited", "key_leaks", "internal_errors")
+        more = (
+            "history_requests",
+            "credit_checks",
+            "uploads",
+            "downloads",
+            "rate_limited",
+            "key_leaks",
+            "internal_errors",
+        )
         return Bill(
             **{name: self.counts[name] for name in names + more},
             billed_usd=round(self.billed_usd, 6),

@@ -55,6 +55,10 @@ class Fault(StrEnum):
     HISTORY_ERROR = "history_error"
     HISTORY_LOST = "history_lost"
 
+    UPLOAD_UNAVAILABLE = "upload_unavailable"
+    UPLOAD_RATE_LIMITED = "upload_rate_limited"
+    UPLOAD_LOST = "upload_lost"
+
     DOWNLOAD_TRUNCATED = "download_truncated"
     DOWNLOAD_DROPPED = "download_dropped"
     DOWNLOAD_SLOW = "download_slow"
@@ -118,6 +122,11 @@ _HISTORY: dict[Fault, str] = {
     Fault.HISTORY_ERROR: "a request to the history answers a 503 HTML page",
     Fault.HISTORY_LOST: "a request to the history ends in a reset",
 }
+_UPLOAD: dict[Fault, str] = {
+    Fault.UPLOAD_UNAVAILABLE: "an upload answers a 503 HTML page",
+    Fault.UPLOAD_RATE_LIMITED: "an upload answers 429",
+    Fault.UPLOAD_LOST: "an upload ends in a reset",
+}
 _DOWNLOAD: dict[Fault, str] = {
     Fault.DOWNLOAD_TRUNCATED: "the file is cut and its Content-Length agrees: only structure or file_size tells",
     Fault.DOWNLOAD_DROPPED: "the connection is reset in mid-body",
@@ -139,5 +148,6 @@ SUBMIT_AFTER = tuple(fault for fault in _SUBMIT_AFTER if fault is not Fault.REPL
 JOB = tuple(_JOB)
 POLL = tuple(_POLL)
 HISTORY = tuple(_HISTORY)
+UPLOAD = tuple(_UPLOAD)
 
-FAULTS: dict[Fault, str] = {**_SUBMIT_BEFORE, **_SUBMIT_AFTER, **_JOB, **_POLL, **_HISTORY, **_DOWNLOAD}
+FAULTS: dict[Fault, str] = {**_SUBMIT_BEFORE, **_SUBMIT_AFTER, **_JOB, **_POLL, **_HISTORY, **_UPLOAD, **_DOWNLOAD}

@@ -41,6 +41,7 @@ def service(description: str = "segmind", base_url: str = "https://api.example.c
         description=load_description(description),
         base_url=base_url,
         history_url="https://history.example.com",
+        upload_url="",
         api_key="SG_0123456789abcdef",
         default_model="kling-v1-pro-ai-avatar",
         expected_duration_s=None,

@@ -147,7 +147,8 @@ def test_what_the_model_would_refuse_names_the_json_key() -> None:
     assert bad({"params": {}}, kind="bad_params").message == "params.image_url is missing"
     error = bad({"id": 7, "metadata": [1], "params": {"image_url": "a.png", "prompt": 5}}, kind="bad_params")
     assert error.message == (
-        "params.image_url must be an http or https URL, but is 'a.png'; params.prompt must be a string, but is a number"
+        "params.image_url must be an http or https URL, or a local file (./face.png, file:…), but is 'a.png' (a file"
+        " beside the input is written './a.png'); params.prompt must be a string, but is a number"
     )
     assert (error.id, error.model, error.metadata) == ("7", "avatar", [1])
 

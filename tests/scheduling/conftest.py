@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from engine.config import RunConfig
+from engine.input_files.stager import Stager
 from engine.scheduling.durations import Durations
 from engine.scheduling.halt import Canary, HaltRules
 from engine.scheduling.landing import Rules
@@ -61,6 +62,7 @@ class World:
         self.ledger: Ledger = open_inline(self.path)
         self.provider = FakeProvider(self.clock, random.Random(self.rng.random()))
         self.fetcher: Any = FakeFetcher(self.clock)
+        self.stager = Stager(None, None, self.ledger, catalogue={}, provider="fake", life_s=1.0, clock=self.clock)
         self.life = self.new_life()
 
     def new_life(self) -> Life:
@@ -70,6 +72,7 @@ class World:
             self.provider,
             self.fetcher,
             self.history,
+            self.stager,
             clock=self.clock,
             rng=self.rng,
             expects_media=lambda model: model != "text",
@@ -94,6 +97,7 @@ class World:
                 HaltRules(None, 20, 0),
             ),
             history=self.history,
+            stager=self.stager,
             ask_credits=self.provider.credits_usd,
             polling_for=self._polling_for,
             clock=self.clock,

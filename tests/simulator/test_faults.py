@@ -293,6 +293,25 @@ async def history_lost(scene: Scene) -> None:
         await scene.get(f"{scene.simulator.history_url}/request-history")
 
 
+async def upload(scene: Scene) -> tuple[int, Any]:
+    body = {"data_urls": ["data:image/png;base64,AAAA"]}
+    return await _read(scene.session.post(f"{scene.simulator.base_url}/upload-asset", json=body))
+
+
+async def upload_unavailable(scene: Scene) -> None:
+    status, page = await upload(scene)
+    assert (status, page[:6]) == (503, b"<html>")
+
+
+async def upload_rate_limited(scene: Scene) -> None:
+    assert (await upload(scene))[0] == 429
+
+
+async def upload_lost(scene: Scene) -> None:
+    with pytest.raises((aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)):
+        await upload(scene)
+
+
 async def download_truncated(scene: Scene) -> None:
     url = await scene.file_url()
     _, cut = await scene.get(url)

@@ -10,7 +10,7 @@ All functions block; call them from a thread when the event loop must stay smoot
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from engine.errors import StorageError
@@ -63,12 +63,21 @@ def publish(part: Path, target: Path) -> None:
 
 @contextmanager
 def replacement(target: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of ``target`` when the block ends well: old content or new, never a mixture."""
+    """Open a file that takes the place of ``target`` when the block ends well: old content or new, never a mixture.
+
+    When it ends in an error, what was written is removed; a process that is killed leaves it as ``NAME.part``.
+    """
     part = target.with_name(target.name + ".part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE_MODE), "wb") as file:
-        yield file
-        file.flush()
-        sync_file(file.fileno())
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE_MODE)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            yield file
+            file.flush()
+            sync_file(file.fileno())
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
     os.replace(part, target)  # noqa: PTH105, TID251 (this is the file that durability lives in)
     sync_directory(target.parent)
 

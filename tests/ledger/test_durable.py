@@ -80,7 +80,7 @@ def test_a_replacement_is_synced_named_and_synced_again(tmp_path: Path, calls: l
     assert target.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_replacement_that_fails_leaves_the_old_content(tmp_path: Path) -> None:
+def test_a_replacement_that_fails_leaves_the_old_content_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "summary.json"
     target.write_bytes(b"old")
 
@@ -92,6 +92,7 @@ def test_a_replacement_that_fails_leaves_the_old_content(tmp_path: Path) -> None
     with pytest.raises(ZeroDivisionError):
         break_off()
     assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: list[str]) -> None:

@@ -20,12 +20,17 @@ _UNWRITTEN = (
     " ORDER BY seq IS NULL, seq, job LIMIT ?"
 )
 _PROMISED = f"SELECT job FROM job WHERE state IN ({_OWED}) AND seq IS NOT NULL ORDER BY seq"  # noqa: S608 (our own words)
+PAYER = "coalesce(original, job.job)"
+"""The job whose submission answered ``job``: itself, or the original of a copy."""
+PAID_ATTEMPT = (
+    f" LEFT JOIN attempt ON attempt.job = {PAYER} AND attempt.attempt ="  # noqa: S608 (our own words)
+    f" (SELECT paid.attempts FROM job AS paid WHERE paid.job = {PAYER})"
+)
+"""Joins ``job`` and ``input`` with the last attempt that was made for the job."""
 _COLUMNS = (
-    "SELECT job.job, line, id, job.status, model, metadata, job.attempts, job.seq, job.error, request_id,"
+    "SELECT job.job, line, id, job.status, model, metadata, job.attempts, job.seq, job.error, request_id,"  # noqa: S608 (our own words)
     " submitted_utc, completed_utc, stored_utc, cost_usd, queue_s, inference_s, lag_s, output, original"
-    " FROM job JOIN input USING (job)"
-    " LEFT JOIN attempt ON attempt.job = coalesce(original, job.job) AND attempt.attempt ="
-    " (SELECT paid.attempts FROM job AS paid WHERE paid.job = coalesce(original, job.job))"
+    f" FROM job JOIN input USING (job){PAID_ATTEMPT}"
 )
 
 

@@ -14,17 +14,10 @@ import pytest
 from click.testing import CliRunner
 
 from engine.console.report.figures import gather, histogram
-from engine.console.report.formats import (
-    FORMULA_STARTS,
-    as_csv,
-    as_html,
-    as_json,
-    as_markdown,
-    content_policy,
-    embedded,
-)
+from engine.console.report.formats import as_csv, as_html, as_json, as_markdown, content_policy, embedded
 from engine.console.report.job_rows import job_page
 from engine.console.report_command import report as report_command
+from engine.console.spreadsheet import FORMULA_STARTS
 from engine.ledger.schema import open_for_reading
 from tests.report.ledgers import BEGIN_UTC, HOSTILE, make_run
 

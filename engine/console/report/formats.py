@@ -20,6 +20,7 @@ import orjson
 
 from engine.clock import iso_utc
 from engine.console.messages import harmless
+from engine.console.spreadsheet import inert
 from engine.console.words import counted, duration_words
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from engine.console.report.figures import Report
     from engine.console.report.job_rows import JobPage, JobRow
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet takes a cell that begins so for a formula (https://owasp.org/www-community/attacks/CSV_Injection)."""
 COLUMNS = (
     "line",
     "id",
@@ -129,7 +128,7 @@ def as_csv(jobs: Iterable[JobRow]) -> Iterator[bytes]:
     row = io.StringIO()
     writer = csv.writer(row, lineterminator="\n")
     for values in itertools.chain([COLUMNS], map(_row, jobs)):
-        writer.writerow([_cell(value) for value in values])
+        writer.writerow([inert(value) if isinstance(value, str) else value for value in values])
         yield row.getvalue().encode()
         row.seek(0)
         row.truncate()
@@ -172,10 +171,6 @@ def _row(job: JobRow) -> list[Any]:
         job.line, job.id, job.place, job.model, job.request_id, job.attempts, job.polls, job.cost_usd, job.duration_s,
         job.lag_s, *times, file, error.get("kind"), error.get("message"), job.prompt,
     ]  # fmt: skip
-
-
-def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
 def _address(prefix: str, path: str) -> str:

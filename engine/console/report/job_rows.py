@@ -12,6 +12,7 @@ import msgspec
 
 from engine.console.messages import harmless
 from engine.job.records import decode_json
+from engine.ledger.result_lines import PAID_ATTEMPT
 
 if TYPE_CHECKING:
     import sqlite3
@@ -56,11 +57,9 @@ class JobPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _JOBS = (
-    "SELECT line, id, state, status, model, params, job.job, original, request_id, attempts, polls, cost_usd,"
+    "SELECT line, id, state, status, model, params, job.job, original, request_id, attempts, polls, cost_usd,"  # noqa: S608 (our own words)
     " submitted_utc, completed_utc, lag_s, coalesce(job.error, attempt.error), metadata"
-    " FROM input JOIN job USING (job)"
-    " LEFT JOIN attempt ON attempt.job = coalesce(original, job.job) AND attempt.attempt ="
-    " (SELECT paid.attempts FROM job AS paid WHERE paid.job = coalesce(original, job.job))"
+    f" FROM input JOIN job USING (job){PAID_ATTEMPT}"
     " WHERE input.job >= ? ORDER BY input.job LIMIT ?"
 )
 _FILES = "SELECT path, content_type, bytes FROM file WHERE job = ? ORDER BY position"

@@ -150,6 +150,12 @@ def test_only_the_console_draws_and_parses() -> None:
     assert [line for line in found if not within(line.split()[0], "engine.console")] == []
 
 
+def test_only_the_file_that_writes_parquet_needs_pyarrow() -> None:
+    found = [made for made in imports() if within(made.imported, "pyarrow")]
+    assert {made.importer for made in found} == {"engine.console.export.parquet"}
+    assert all(made.lazy for made in found)  # an extra, which few have
+
+
 def test_nobody_below_the_console_knows_it() -> None:
     found = offences(("engine",), ("engine.console",))
     assert [line for line in found if not within(line.split()[0], "engine.console", "engine.__main__")] == []

@@ -17,6 +17,7 @@ from engine.console.control_command import control
 from engine.console.convert_command import convert
 from engine.console.dashboard_command import dashboard
 from engine.console.doctor_command import doctor
+from engine.console.export_command import export
 from engine.console.messages import say, say_error, say_hint
 from engine.console.plan_command import plan
 from engine.console.providers_command import providers
@@ -56,7 +57,7 @@ def engine() -> None:
 
 
 _WORK = (run, resume, plan, convert, doctor, status, control, retry)
-_LOOK = (verify, report, dashboard, providers, simulate)
+_LOOK = (verify, report, export, dashboard, providers, simulate)
 for _command in (*_WORK, *_LOOK):
     engine.add_command(_command)
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from engine.clock import Clock
 
-_OF_THE_DISK = frozenset({errno.EROFS, errno.EIO, errno.ENOSPC, errno.EDQUOT})
+OF_THE_DISK = frozenset({errno.EROFS, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Errors of the disk itself, which no permission mends."""
 TRIES = 5
 PAUSE_S = 0.05
 
@@ -56,7 +57,7 @@ class RunDir:
             make_directory(self.root)
             _check_writable(self.root)
         except OSError as error:
-            raise (StorageError if error.errno in _OF_THE_DISK else UsageError)(
+            raise (StorageError if error.errno in OF_THE_DISK else UsageError)(
                 f"the run directory {self.root} cannot be used ({error.strerror})",
                 hint="choose a directory you may write to with --run-dir",
             ) from error

@@ -40,6 +40,7 @@ from engine.ledger.control_journal import Standing
 from engine.ledger.intake import SpoolMark
 from engine.ledger.job_history import Event, JobEntry
 from engine.ledger.ledger import OutputMark
+from engine.ledger.result_table import FIXED, NAMES_MAX, Kind
 from engine.ledger.run_dir import RunDir
 from engine.ledger.survey import Cause, Survey, survey
 from engine.ledger.vitals import vitals
@@ -340,6 +341,13 @@ def test_the_keys_of_the_report_are_described() -> None:
     agree(names("The report", "report key"), (*Report.__struct_fields__, "jobs"))
     agree(names("The report", "step key"), Bucket.__struct_fields__)
     agree(names("The report", "reported job key"), JobRow.__struct_fields__)
+
+
+def test_the_columns_of_the_export_are_described_in_their_order() -> None:
+    kinds = {Kind.TEXT: "text", Kind.INTEGER: "integer", Kind.NUMBER: "number", Kind.TIME: "time"}
+    documented = [(cells[0].strip("`"), cells[1]) for cells in rows("The export", "export column")]
+    assert documented == [(column.name, kinds[column.kind]) for column in FIXED]
+    assert f"{NAMES_MAX:,} different names" in section("The export")
 
 
 def test_the_versions_are_those_of_the_code() -> None:

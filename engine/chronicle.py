@@ -28,10 +28,13 @@ class Chronicle:
     """Adds what this process sees to what earlier ones have recorded.
 
     Args:
+        tally: the figures of the run.
         waits_for: one sentence on what the run waits for.
     """
 
-    def __init__(self, ledger: Ledger, tally: Tally, clock: Clock, *, waits_for: Callable[[], str]) -> None:
+    def __init__(
+        self, ledger: Ledger, tally: Callable[[], Tally], clock: Clock, *, waits_for: Callable[[], str]
+    ) -> None:
         self._ledger = ledger
         self._tally = tally
         self._clock = clock
@@ -67,7 +70,7 @@ class Chronicle:
             await self._ledger.note(waits_for=sentence)
 
     async def _save_throttles(self) -> None:
-        counts = self._earlier + self._tally.throttled_in_minute
+        counts = self._earlier + self._tally().throttled_in_minute
         if counts:
             kept = dict(sorted(counts.items())[-MINUTES_MAX:])
             await self._ledger.note(throttles=msgspec.json.encode(kept).decode())

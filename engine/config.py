@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from engine.errors import ConfigError, nearest
-from engine.job.model import model_name_problem
+from engine.job.model_name import model_name_problem
 from engine.settings import Setting, build, sections_of, setting_of_override, settings_of_tables
 from engine.toml_tables import field_sentences, field_types, read_toml, shown, type_words
 
@@ -230,6 +230,7 @@ class RunConfig(Section, frozen=True, kw_only=True):
         canary: a few jobs first.
         storage: where the media go.
         metrics: where a monitor can read the figures of a run.
+        providers: further providers by name, each with the keys of [provider] and tables of its own.
         simulator: options of the embedded simulator, which checks them; only with the preset 'simulator'.
     """
 
@@ -244,6 +245,7 @@ class RunConfig(Section, frozen=True, kw_only=True):
     canary: Canary = Canary()
     storage: Storage = Storage()
     metrics: Metrics = Metrics()
+    providers: dict[str, object] = msgspec.field(default_factory=dict)
     simulator: dict[str, object] = msgspec.field(default_factory=dict)
 
     @classmethod
@@ -278,7 +280,7 @@ class RunConfig(Section, frozen=True, kw_only=True):
 
     @classmethod
     def _of_settings(cls, settings: Iterable[Setting]) -> Self:
-        settled = [_with_absolute_preset(setting) for setting in settings]
+        settled = [_with_absolute_paths(setting) for setting in settings]
         config = build(cls, settled)
         for setting in settled:
             _check_meaning(setting)
@@ -311,11 +313,21 @@ def describe_keys() -> list[KeyDescription]:
     return described
 
 
-def _with_absolute_preset(setting: Setting) -> Setting:
-    """Return the setting with the path of a provider description made absolute, so that it means the same later."""
-    if setting.key != "provider.preset" or not isinstance(setting.value, str) or not setting.value.endswith(".toml"):
-        return setting
-    return replace(setting, value=str(setting.absolute(Path(setting.value))))
+def _with_absolute_paths(setting: Setting) -> Setting:
+    """Return the setting with paths in what is kept as text made absolute, so that they mean the same later."""
+    if setting.section == "providers" and isinstance(setting.value, dict):
+        table = {name: _absolute_path(setting, name, value) for name, value in setting.value.items()}
+        return replace(setting, value=table)
+    if setting.section in {"provider", "providers"}:
+        return replace(setting, value=_absolute_path(setting, setting.name.rpartition(".")[2], setting.value))
+    return setting
+
+
+def _absolute_path(setting: Setting, name: str, value: object) -> object:
+    is_path = isinstance(value, str) and (
+        (name == "preset" and value.endswith(".toml")) or (name == "api_key_file" and setting.section == "providers")
+    )
+    return str(setting.absolute(Path(str(value)))) if is_path else value
 
 
 def _check_meaning(setting: Setting) -> None:

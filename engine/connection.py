@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from engine.errors import AccountError, ConfigError, StorageError
+from engine.job.model_name import FIRST_PROVIDER, qualified_model
 from engine.provider.api_key import SIMULATOR_KEY, find_api_key
 from engine.provider.contract import ResultTable, StatusTable, SubmitTable
 from engine.provider.description import ProviderDescription, load_description
@@ -39,6 +42,7 @@ class Connection:
         upload_url: where local files are uploaded to; empty if nowhere.
         api_key: never to be written anywhere.
         default_model: the model of job lines that name none.
+        name: what the run calls the provider: empty for the first one, the word before its models for any other.
         expected_duration_s: how long a job is expected to take before any was seen; None if nobody knows.
         allow_private_hosts: whether results may come from this machine or its network.
     """
@@ -49,20 +53,30 @@ class Connection:
     upload_url: str
     api_key: str
     default_model: str | None
+    name: str
     expected_duration_s: float | None
     allow_private_hosts: bool
+
+    @property
+    def title(self) -> str:
+        """What people call the provider."""
+        return self.name or self.description.name
 
     def __repr__(self) -> str:
         return f"<Connection to {self.description.name} at {self.base_url}>"
 
 
-def describe(config: RunConfig) -> ProviderDescription:
-    """Return the description of the configured provider.
+def describe(config: RunConfig, name: str = FIRST_PROVIDER) -> ProviderDescription:
+    """Return the description of the configured provider, its models called as the run calls them.
 
     Raises:
         ConfigError: there is no such preset, or the description is not right.
     """
-    return load_description(config.provider.preset)
+    description = load_description(config.provider.preset)
+    if name == FIRST_PROVIDER:
+        return description
+    models = (replace(model, name=qualified_model(name, model.name)) for model in description.models.values())
+    return msgspec.structs.replace(description, models={model.name: model for model in models})
 
 
 def key_for(config: RunConfig, description: ProviderDescription) -> str:
@@ -87,12 +101,15 @@ def key_for(config: RunConfig, description: ProviderDescription) -> str:
 
 
 @asynccontextmanager
-async def connect(config: RunConfig, *, journal: Path, own: Provider | None = None) -> AsyncIterator[Connection]:
+async def connect(
+    config: RunConfig, *, journal: Path, name: str = FIRST_PROVIDER, own: Provider | None = None
+) -> AsyncIterator[Connection]:
     """Resolve the configuration into a connection; an embedded simulator lives as long as the block.
 
     Args:
         config: the whole configuration.
         journal: where an embedded simulator remembers its jobs, so that it outlives the engine as a provider would.
+        name: what the run calls the provider.
         own: a program's own provider, which takes the place of the configured one.
 
     Raises:
@@ -102,8 +119,13 @@ async def connect(config: RunConfig, *, journal: Path, own: Provider | None = No
     if own is not None:
         yield _own_connection(config, type(own).__name__)
         return
-    description = describe(config)
+    description = describe(config, name)
     simulated = description.name == SIMULATOR
+    if simulated and name and not config.provider.base_url:
+        raise ConfigError(
+            f"providers.{name}: the simulator inside the engine can only be the first provider",
+            hint=f"start one apart (engine simulate), and name its address in providers.{name}.base_url",
+        )
     async with AsyncExitStack() as stack:
         base_url = config.provider.base_url or description.base_url
         history_url = config.provider.history_url or description.history_url
@@ -126,6 +148,7 @@ async def connect(config: RunConfig, *, journal: Path, own: Provider | None = No
             upload_url=upload_url,
             api_key=api_key,
             default_model=config.provider.model or description.default_model or None,
+            name=name,
             expected_duration_s=expected_s,
             allow_private_hosts=config.downloads.allow_private_hosts or simulated,
         )
@@ -150,6 +173,7 @@ def _own_connection(config: RunConfig, name: str) -> Connection:
         upload_url="",
         api_key=NO_KEY,
         default_model=config.provider.model,
+        name=FIRST_PROVIDER,
         expected_duration_s=config.polling.expected_duration_s,
         allow_private_hosts=config.downloads.allow_private_hosts,
     )

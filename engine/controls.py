@@ -13,10 +13,11 @@ from engine.clock import local_words
 from engine.config import RunConfig
 from engine.errors import ConfigError, ExitCode, UsageError, nearest
 from engine.ledger.control_journal import Order, Standing, standing
+from engine.provider_configs import configs_by_provider
 from engine.scheduling.stop import Manner, Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
@@ -36,8 +37,8 @@ class Steered(Protocol):
         """Submit nothing new until ``resume``; an empty reason resumes."""
         ...
 
-    def change_limits(self, config: RunConfig) -> None:
-        """Keep to other limits and another budget from now on."""
+    def change_limits(self, configs: Mapping[str, RunConfig]) -> None:
+        """Keep to other limits and another budget from now on, by the name of the provider."""
         ...
 
     def request_stop(self, stop: Stop) -> None:
@@ -91,7 +92,7 @@ class Controls:
                 if order.action == "drain":
                     steered.request_stop(DRAINED)
                 steered.pause(self._pause_reason)
-                steered.change_limits(self._holding())
+                steered.change_limits(configs_by_provider(self._holding()))
 
     async def _take(self) -> list[Order]:
         new, end = await asyncio.to_thread(self._journal.read, self._offset)

@@ -1,4 +1,4 @@
-"""The parts of a run, each made from its section of the configuration.
+"""The parts that a run has for one provider, each made from its section of the configuration.
 
 Nothing here runs: ``run`` opens what is made (the provider's client alone is opened here, because a program's own has
 nothing to open), and ``scheduling`` puts it to work.
@@ -17,13 +17,11 @@ from engine.media.part import free_bytes
 from engine.provider.history import HttpHistory
 from engine.provider.http import HttpProvider
 from engine.scheduling.durations import Durations
-from engine.scheduling.halt import Canary, HaltRules
-from engine.scheduling.landing import Rules
+from engine.scheduling.halt import HaltRules
 from engine.scheduling.lane import Lane, Lanes, spacing_s
 from engine.scheduling.life import Life
 from engine.scheduling.pace import Pace
 from engine.scheduling.polling import FixedPolling, LearnedPolling
-from engine.scheduling.spend import Spend
 
 if TYPE_CHECKING:
     import random
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     from engine.config import RunConfig
     from engine.connection import Connection
     from engine.ledger.ledger import Ledger
-    from engine.ledger.survey import Survey
     from engine.provider.history import History
     from engine.provider.protocol import Provider, Unavailable
     from engine.scheduling.durations import DurationsState
@@ -58,11 +55,11 @@ HISTORY_AGAIN_S_MIN = 1.0
 
 
 class Parts:
-    """Makes the parts of one run."""
+    """Makes the parts for one provider of a run."""
 
     def __init__(self, config: RunConfig, connection: Connection, *, clock: Clock, rng: random.Random) -> None:
-        self._config = config
-        self._connection = connection
+        self.config = self._config = config
+        self.connection = self._connection = connection
         self._models = connection.description.models
         self._clock = clock
         self._rng = rng
@@ -163,27 +160,17 @@ class Parts:
         Requests are spaced evenly in every process, so that this alone keeps the window across a restart.
         """
         limits = self._config.limits
-        submits = self._lane("submit", limits.submits_per_minute, SUBMIT_CONCURRENCY)
-        reads = submits if limits.shared else self._lane("read", limits.polls_per_minute, READ_CONCURRENCY)
+        prefix = self._connection.name and f"{self._connection.name} "
+        submits = self._lane(f"{prefix}submit", limits.submits_per_minute, SUBMIT_CONCURRENCY)
+        reads = submits if limits.shared else self._lane(f"{prefix}read", limits.polls_per_minute, READ_CONCURRENCY)
         for lane in {submits, reads} if resumed else ():
             lane.hold_until(self._clock.now() + spacing_s(lane.per_minute))
         return Lanes(submits, reads)
 
-    async def rules(self, found: Survey, ledger: Ledger, *, jobs_max: int | None) -> Rules:
-        """Return what decides whether the batch goes on, given what the run has come to so far."""
-        config, accounts = self._config, await ledger.accounts()
-        return Rules(
-            Spend(
-                cost_usd_max=config.budget.cost_usd_max,
-                jobs_max=jobs_max,
-                listed_price_usd=self.listed_price_usd,
-                spent_usd=found.spent_usd,
-                highest_usd=accounts.highest_usd,
-                written_off_usd=accounts.written_off_usd,
-            ),
-            Canary(jobs=config.canary.jobs, decided=found.succeeded + found.failed),
-            HaltRules(config.halt.failed_share, config.halt.after_jobs, config.halt.same_failures),
-        )
+    def halt_rules(self) -> HaltRules:
+        """Return what decides whether failures stop the batch."""
+        halt = self._config.halt
+        return HaltRules(halt.failed_share, halt.after_jobs, halt.same_failures)
 
     def listed_price_usd(self, model: str) -> float | None:
         """Return what a job of a model is said to cost, an empty name meaning the default model; None if unknown."""

@@ -12,24 +12,28 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from engine.connection import describe
 from engine.input_files.forecast import FileForecast, Forecaster
 from engine.input_files.inspection import Inspector
 from engine.input_files.intake import FileIntake
+from engine.job.model_name import FIRST_PROVIDER, provider_of
 from engine.job.records import decode_json
 from engine.ledger.job_reader import JobReader
 from engine.ledger.ledger import Ledger
 from engine.media.url_check import unanswered
+from engine.provider_configs import configs_by_provider
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from engine.config import RunConfig
     from engine.job.flight import Flight
+    from engine.job.model import Model
     from engine.ledger.input_source import InputSource
     from engine.provider.description import ProviderDescription
 
@@ -115,30 +119,55 @@ class Found:
     equal_by_model: dict[str, int]
 
 
-async def make_plan(
-    source: InputSource, config: RunConfig, description: ProviderDescription, *, check_urls: bool
-) -> Plan:
+class Offer(NamedTuple):
+    """What is known of one provider of the batch: how it is configured, and its description."""
+
+    config: RunConfig
+    description: ProviderDescription
+
+    @property
+    def inspector(self) -> Inspector | None:
+        """Who looks at local files; None if the provider takes none. The simulator takes them once it runs."""
+        upload = self.description.upload
+        takes = upload.inline or upload.wrap or self.config.provider.upload_url or self.description.upload_url
+        return Inspector(upload.bytes_max) if takes else None
+
+
+def offers_of(config: RunConfig) -> dict[str, Offer]:
+    """Return the providers of a configuration by name, the first one first.
+
+    Raises:
+        ConfigError: one of them is not right.
+    """
+    return {name: Offer(own, describe(own, name)) for name, own in configs_by_provider(config).items()}
+
+
+async def make_plan(source: InputSource, config: RunConfig, *, check_urls: bool) -> Plan:
     """Read the whole input and estimate the batch.
 
     Args:
         source: the input.
         config: the whole configuration.
-        description: the provider and its models.
         check_urls: whether to ask every input URL whether it answers.
 
     Raises:
         UsageError: the input cannot be read.
     """
-    inspector = _inspector(config, description)
-    files = FileIntake(inspector, source.directory, description.models, provider=description.name)
+    offers = offers_of(config)
+    first = offers[FIRST_PROVIDER].description
+    catalogue = {name: model for offer in offers.values() for name, model in offer.description.models.items()}
+    inspectors = {name: offer.inspector for name, offer in offers.items()}
+    titles = {name: name or first.name for name in offers}
+    files = FileIntake(source.directory, catalogue, inspectors=inspectors, titles=titles)
     with tempfile.TemporaryDirectory(prefix="engine-plan-") as directory:
         ledger = Ledger.open(Path(directory) / "plan.db")
         try:
             reader = JobReader(
                 ledger,
                 source,
-                catalogue=description.models,
-                default_model=config.provider.model or description.default_model or None,
+                catalogue=catalogue,
+                default_model=config.provider.model or first.default_model or None,
+                providers=[name for name in offers if name],
                 accept_appended=False,
                 dedupe=False,
                 files=files,
@@ -146,22 +175,22 @@ async def make_plan(
             )
             await reader.begin()
             await reader.run()
-            found: Found = await ledger.read(lambda db: _look(db, config, description))
+            found: Found = await ledger.read(lambda db: _look(db, offers))
             problems = await _unanswered(ledger, config) if check_urls else {}
-            uploads = await _uploads(ledger, inspector, description)
+            uploads = await _uploads(ledger, inspectors, catalogue, offers)
         finally:
             ledger.close()
-    made = estimate(found, config, description, warnings=[_numbered(reader, text) for text in reader.warnings])
+    made = estimate(found, config, offers, warnings=[_numbered(reader, text) for text in reader.warnings])
     return msgspec.structs.replace(made, unanswered_urls=problems, uploads=uploads)
 
 
-def estimate(found: Found, config: RunConfig, description: ProviderDescription, *, warnings: list[str]) -> Plan:
+def estimate(found: Found, config: RunConfig, offers: Mapping[str, Offer], *, warnings: list[str]) -> Plan:
     """Derive the plan from what the input holds. Pure."""
     jobs = found.lines - found.invalid
     saved = found.equal_by_model if config.budget.dedupe else {}
     submissions = jobs - sum(saved.values())
-    wall_s, bound_by = makespan_s(found, config, submissions)
-    in_flight_safe = _in_flight_safe(config, description)
+    wall_s, bound_by = _slowest(found, offers, saved)
+    in_flight_safe = _in_flight_safe(offers[FIRST_PROVIDER])
     free_bytes = shutil.disk_usage(config.storage.root or Path.cwd()).free
     return Plan(
         lines=found.lines,
@@ -183,21 +212,32 @@ def estimate(found: Found, config: RunConfig, description: ProviderDescription, 
         disk_bytes_per_job_max=max(0, free_bytes - config.storage.reserve_bytes) / max(1, submissions),
         uploads=FileForecast(),
         unanswered_urls={},
-        warnings=(*warnings, *_risks(found, config, description, in_flight_safe)),
+        warnings=(*warnings, *_risks(found, offers)),
     )
 
 
-def makespan_s(found: Found, config: RunConfig, submissions: int) -> tuple[float | None, str | None]:
-    """Return the lower bound of the time a batch takes, and what sets it.
+def _slowest(found: Found, offers: Mapping[str, Offer], saved: Mapping[str, int]) -> tuple[float | None, str | None]:
+    """Return the time of the provider that takes longest, since all work at once, and what sets it."""
+    bounds = []
+    for name, offer in offers.items():
+        models = [entry for entry in found.models if provider_of(entry.model) == name]
+        if submissions := sum(entry.jobs - saved.get(entry.model, 0) for entry in models):
+            bounds.append(makespan_s(models, offer.config, submissions))
+    if not bounds or any(wall_s is None for wall_s, _ in bounds):
+        return None, None
+    return max(bounds, key=lambda bound: bound[0] or 0.0)
+
+
+def makespan_s(models: Sequence[ModelPlan], config: RunConfig, submissions: int) -> tuple[float | None, str | None]:
+    """Return the lower bound of the time that the jobs of one provider take, and what sets it.
 
     With N submissions, r requests a second, m of them per job, durations D and a cap C on what is in flight:
     max(m N / r, sum of D / C) + D.
     """
-    durations = [entry.duration_s for entry in found.models]
-    if not submissions or any(duration is None for duration in durations):
+    if any(entry.duration_s is None for entry in models):
         return None, None
-    total_s = sum((entry.duration_s or 0.0) * entry.jobs for entry in found.models)
-    typical_s = total_s / sum(entry.jobs for entry in found.models)
+    total_s = sum((entry.duration_s or 0.0) * entry.jobs for entry in models)
+    typical_s = total_s / sum(entry.jobs for entry in models)
     limits = config.limits
     pace = ("requests", 2 + POLLS_PER_JOB) if limits.shared else ("submits_per_minute", 1.0)
     bounds = {
@@ -208,20 +248,20 @@ def makespan_s(found: Found, config: RunConfig, submissions: int) -> tuple[float
     return bounds[bound_by] + typical_s, bound_by
 
 
-def _inspector(config: RunConfig, description: ProviderDescription) -> Inspector | None:
-    """Return who looks at local files; None if the provider takes none. The simulator takes them once it runs."""
-    upload = description.upload
-    takes = upload.inline or upload.wrap or config.provider.upload_url or description.upload_url
-    return Inspector(upload.bytes_max) if takes else None
-
-
-async def _uploads(ledger: Ledger, inspector: Inspector | None, description: ProviderDescription) -> FileForecast:
+async def _uploads(
+    ledger: Ledger,
+    inspectors: Mapping[str, Inspector | None],
+    catalogue: Mapping[str, Model],
+    offers: Mapping[str, Offer],
+) -> FileForecast:
+    """Add up the local files of all jobs; each was found to be one that its provider takes."""
+    inspector = next((inspector for inspector in inspectors.values() if inspector is not None), None)
     if inspector is None:
         return FileForecast()
-    forecaster = Forecaster(inspector, description.models)
+    forecaster = Forecaster(catalogue)
     async for block in _blocks(ledger):
         await asyncio.to_thread(forecaster.add, block)
-    return forecaster.forecast(inline=description.upload.inline)
+    return forecaster.forecast(inline=all(offer.description.upload.inline for offer in offers.values()))
 
 
 async def _blocks(ledger: Ledger) -> AsyncIterator[list[Flight]]:
@@ -247,7 +287,7 @@ async def _unanswered(ledger: Ledger, config: RunConfig) -> dict[str, str]:
     return await unanswered(urls(), allow_private_hosts=config.downloads.allow_private_hosts)
 
 
-def _look(db: sqlite3.Connection, config: RunConfig, description: ProviderDescription) -> Found:
+def _look(db: sqlite3.Connection, offers: Mapping[str, Offer]) -> Found:
     (lines,) = db.execute("SELECT count(*) FROM input").fetchone()
     (invalid,) = db.execute("SELECT count(*) FROM input WHERE valid = 0").fetchone()
     counts = db.execute(
@@ -266,13 +306,13 @@ def _look(db: sqlite3.Connection, config: RunConfig, description: ProviderDescri
             InvalidLine(line=line, id=id_, kind=kind, message=message) for line, id_, kind, message in broken
         ),
         equal_bodies=sum(equal for _, _, equal in counts),
-        models=tuple(_model_plan(model, jobs, config, description) for model, jobs, _ in counts),
+        models=tuple(_model_plan(model, jobs, offers[provider_of(model)]) for model, jobs, _ in counts),
         equal_by_model={model: equal for model, _, equal in counts},
     )
 
 
-def _model_plan(model: str, jobs: int, config: RunConfig, description: ProviderDescription) -> ModelPlan:
-    known = description.models.get(model)
+def _model_plan(model: str, jobs: int, offer: Offer) -> ModelPlan:
+    config, known = offer.config, offer.description.models.get(model)
     return ModelPlan(
         model=model,
         jobs=jobs,
@@ -288,33 +328,39 @@ def _sum_usd(models: tuple[ModelPlan, ...], jobs: dict[str, int]) -> float | Non
     return round(sum((price or 0.0) * count for price, count in priced), 2)
 
 
-def _in_flight_safe(config: RunConfig, description: ProviderDescription) -> int:
-    limits = config.limits
+def _in_flight_safe(offer: Offer) -> int:
+    limits = offer.config.limits
     per_minute = limits.submits_per_minute if limits.shared else limits.polls_per_minute
-    return int(per_minute * description.record_life_s / 60 * RETENTION_SHARE)
+    return int(per_minute * offer.description.record_life_s / 60 * RETENTION_SHARE)
 
 
-def _risks(found: Found, config: RunConfig, description: ProviderDescription, in_flight_safe: int) -> list[str]:
+def _risks(found: Found, offers: Mapping[str, Offer]) -> list[str]:
+    return [risk for name, offer in offers.items() for risk in _risks_of(name, offer, found)]
+
+
+def _risks_of(name: str, offer: Offer, found: Found) -> list[str]:
+    limits, life_s = offer.config.limits, offer.description.record_life_s
+    models = [entry for entry in found.models if provider_of(entry.model) == name]
+    place, budget, polling = (f"{f'providers.{name}.' if name else ''}{key}" for key in ("limits", "budget", "polling"))
     risks: list[str] = []
-    life_min = description.record_life_s / 60
-    if config.limits.max_in_flight > in_flight_safe:
+    if limits.max_in_flight > (in_flight_safe := _in_flight_safe(offer)):
         risks.append(
-            f"limits.max_in_flight is {config.limits.max_in_flight}, but at this plan only {in_flight_safe} requests"
-            f" can be harvested safely before their records expire after {life_min:.0f} min"
+            f"{place}.max_in_flight is {limits.max_in_flight}, but at this plan only {in_flight_safe} requests"
+            f" can be harvested safely before their records expire after {life_s / 60:.0f} min"
         )
     risks += [
-        f"{entry.model} takes {entry.duration_s:.0f} s, more than half of the {life_min:.0f} min its record lives"
-        for entry in found.models
-        if entry.duration_s is not None and entry.duration_s > description.record_life_s / 2
+        f"{entry.model} takes {entry.duration_s:.0f} s, more than half of the {life_s / 60:.0f} min its record lives"
+        for entry in models
+        if entry.duration_s is not None and entry.duration_s > life_s / 2
     ]
     risks += [
-        f"the price of {entry.model} is not known: set budget.price_usd"
-        for entry in found.models
+        f"the price of {entry.model} is not known: set {budget}.price_usd"
+        for entry in models
         if entry.price_usd is None
     ]
     risks += [
-        f"the duration of {entry.model} is not known: set polling.expected_duration_s"
-        for entry in found.models
+        f"the duration of {entry.model} is not known: set {polling}.expected_duration_s"
+        for entry in models
         if entry.duration_s is None
     ]
     return risks

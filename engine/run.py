@@ -22,7 +22,7 @@ from engine.clock import Clock, SystemClock, local_words
 from engine.connection import connect
 from engine.controls import Controls
 from engine.errors import EngineError, ExitCode, UsageError, first_of
-from engine.input_files.intake import FileIntake
+from engine.job.model_name import FIRST_PROVIDER
 from engine.learning import Learning, profile_path
 from engine.ledger.ballast import Ballast
 from engine.ledger.control_journal import ControlJournal
@@ -35,12 +35,12 @@ from engine.ledger.result_writer import ResultWriter
 from engine.ledger.run_dir import RunDir, RunLock
 from engine.ledger.survey import survey
 from engine.media.part import sweep_parts
-from engine.parts import Parts
+from engine.provider_configs import configs_by_provider
 from engine.run_log import RunLog
+from engine.run_providers import Common, RunProviders
 from engine.scheduling.deadline import Deadline, Target
-from engine.scheduling.scheduler import Scheduler
+from engine.scheduling.schedulers import total
 from engine.scheduling.stop import Manner, Stop
-from engine.scheduling.tally import Tally
 from engine.summary import exit_code_of, summarise
 
 if TYPE_CHECKING:
@@ -49,12 +49,14 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from engine.connection import Connection
     from engine.job.records import ResultLine
-    from engine.ledger.input_source import InputSource
     from engine.ledger.intake import Spooled
     from engine.ledger.survey import Survey
     from engine.media.downloader import Downloader
     from engine.run_request import RunRequest
+    from engine.scheduling.schedulers import Schedulers
+    from engine.scheduling.tally import Tally
 
 Moment = TypeVar("Moment", Deadline, Target)
 
@@ -94,7 +96,6 @@ class Run:
 
     def __init__(self, request: RunRequest, *, clock: Clock | None = None, rng: random.Random | None = None) -> None:
         self.directory = RunDir(request.root)
-        self.tally = Tally()
         self._request = request
         self._config = request.config
         self._media = request.config.storage.root or self.directory.media
@@ -124,6 +125,16 @@ class Run:
         await self._stack.aclose()
 
     # --- what others read and call ----------------------------------------------------------------
+
+    @property
+    def tally(self) -> Tally:
+        """The figures of the whole run as they are; read only."""
+        return total(list(self._providers.tallies.values()))
+
+    @property
+    def _own_tally(self) -> Tally:
+        """Where this run counts what belongs to no provider."""
+        return self._providers.tallies[FIRST_PROVIDER]
 
     @property
     def stop(self) -> Stop | None:
@@ -168,7 +179,7 @@ class Run:
     @property
     def default_model(self) -> str | None:
         """The model of jobs that name none."""
-        return self._connection.default_model
+        return self._providers.first.default_model
 
     async def read(self, query: Callable[[sqlite3.Connection], Any]) -> Any:
         """Return what ``query`` reads of the ledger, with everything in it that was handed in before."""
@@ -180,15 +191,13 @@ class Run:
         self._loop = asyncio.get_running_loop()
         self.directory.create()
         self._stack.enter_context(RunLock(self.directory, self._clock))
-        self._connection = await self._stack.enter_async_context(
-            connect(self._config, journal=self.directory.simulator_journal, own=self._request.provider)
-        )
+        connections = await self._connect()
         self._log = self._stack.enter_context(
             RunLog(
                 self.directory.log,
                 self._clock,
                 level=self._request.log_level,
-                secrets=(self._connection.api_key,),
+                secrets=tuple(connection.api_key for connection in connections.values()),
                 on_full=partial(self._note_full_disk, LOG_FULL),
             )
         ).logger
@@ -204,10 +213,10 @@ class Run:
             announce=self._request.announce,
         )
         self._config = await self._controls.open()
-        self._parts = Parts(self._config, self._connection, clock=self._clock, rng=self._rng)
-        await self._check_provider()
+        self._providers = RunProviders(self._config, connections, clock=self._clock, rng=self._rng)
+        await self._providers.check(self._ledger)
         await self._recall()
-        self._chronicle = Chronicle(self._ledger, self.tally, self._clock, waits_for=lambda: self.waits_for)
+        self._chronicle = Chronicle(self._ledger, lambda: self.tally, self._clock, waits_for=lambda: self.waits_for)
         await self._chronicle.open()
         recovered = await self._ledger.recover()
         if self._request.reopen is not None:
@@ -215,7 +224,7 @@ class Run:
         self._reader = await self._open_reader()
         self._writer = await self._open_writer()
         await self._note_beginning()
-        self._scheduler = await self._build_scheduler()
+        self._scheduler = await self._build_schedulers()
         self._log.info("opened", engine=__version__, unsettled=recovered, input=self.input_name)
 
     def _make_room(self) -> bool:
@@ -229,28 +238,26 @@ class Run:
         """Have the run wind down once it works; called by other threads."""
         self._loop.call_soon_threadsafe(self._full_disks.put_nowait, stop)
 
-    async def _check_provider(self) -> None:
-        """Refuse to go on with another provider: it knows none of the requests that were paid for."""
-        name = self._connection.description.name
-        begun_with = (await self._ledger.facts()).get("provider", name)
-        if begun_with != name:
-            raise UsageError(
-                f"this run was begun with the provider {begun_with!r}; {name!r} knows nothing of its requests",
-                hint="give the same configuration again ('engine resume' remembers it), or another --run-dir",
-            )
+    async def _connect(self) -> dict[str, Connection]:
+        """Connect to every provider of the run."""
+        journal, own = self.directory.simulator_journal, self._request.provider
+        return {
+            name: await self._stack.enter_async_context(connect(config, journal=journal, name=name, own=own))
+            for name, config in configs_by_provider(self._config).items()
+        }
 
     async def _recall(self) -> None:
         """Begin with what was learned before; the simulator's durations are nobody's experience."""
-        provider = self._connection.description.name
+        provider = self._providers.first.description.name
         remembers = self._config.polling.remember and provider != "simulator"
         self._learning = Learning(
             self._ledger,
             profile=profile_path() if remembers else None,
             provider=provider,
             clock=self._clock,
-            learned=self._parts.learned,
+            learned=self._providers.learned,
         )
-        self._parts.recall(await self._learning.of_earlier_runs(), await self._learning.of_this_run())
+        self._providers.recall(await self._learning.of_earlier_runs(), await self._learning.of_this_run())
 
     async def _open_reader(self) -> JobReader | None:
         facts = await self._ledger.facts()
@@ -263,22 +270,17 @@ class Run:
         reader = JobReader(
             self._ledger,
             source,
-            catalogue=self._connection.description.models,
-            default_model=self._connection.default_model,
+            catalogue=self._providers.catalogue,
+            default_model=self.default_model,
+            providers=self._providers.further,
             accept_appended=self._request.accept_appended,
             dedupe=self._config.budget.dedupe,
-            files=self._file_intake(source),
+            # A program's own provider is given params as they are.
+            files=None if self._request.provider else self._providers.file_intake(source.directory),
             on_spooled=self._on_spooled,
         )
         await reader.begin()
         return reader
-
-    def _file_intake(self, source: InputSource) -> FileIntake | None:
-        """Return what looks at the local files that jobs name; a program's own provider is given params as they are."""
-        if self._request.provider is not None:
-            return None
-        description = self._connection.description
-        return FileIntake(self._parts.inspector(), source.directory, description.models, provider=description.name)
 
     async def _open_writer(self) -> ResultWriter:
         recorded = (await self._ledger.facts()).get("output_path")
@@ -301,46 +303,34 @@ class Run:
 
     async def _note_beginning(self) -> None:
         facts = await self._ledger.facts()
-        model = self._connection.default_model
         await self._ledger.note(
             created_utc=facts.get("created_utc") or self._clock.utc(),
             opened_utc=self._clock.utc(),
             engine=__version__,
             config=orjson.dumps(self._request.config.to_mapping()).decode(),
             input_name=self.input_name,
-            model=model,
-            provider=self._connection.description.name,
+            model=self.default_model,
+            provider=self._providers.first.description.name,
+            providers=self._providers.further_descriptions,
         )
 
-    async def _build_scheduler(self) -> Scheduler:
-        config, parts = self._config, self._parts
-        provider, history, ask_credits = await parts.open_provider(self._stack, self._request.provider)
-        downloader = await self._open_downloader() if config.downloads.enabled else None
-        stager = parts.stager(self._ledger, provider)
-        life = parts.life(self._ledger, provider, downloader, history, stager)
+    async def _build_schedulers(self) -> Schedulers:
+        downloader = await self._open_downloader() if self._config.downloads.enabled else None
         facts, found = await self._ledger.facts(), await self.survey()
-        self._fill_tally(found, await self._ledger.waiting())
-        return Scheduler(
+        await self._fill_tallies(found)
+        common = Common(
+            self._request,
+            self._stack,
             self._ledger,
-            life,
-            config=config,
-            lanes=parts.lanes(resumed="last_intent_utc" in facts),
-            rules=await parts.rules(found, self._ledger, jobs_max=self._request.jobs_max),
-            history=history,
-            stager=stager,
-            ask_credits=ask_credits,
-            polling_for=parts.polling_for,
-            clock=self._clock,
-            tally=self.tally,
-            log=self._log,
-            record_life_s=self._connection.description.record_life_s,
-            low_disk=partial(parts.low_disk, self._media),
-            wait_for_credit=self._request.wait_for_credit,
+            downloader,
+            self._media,
+            self._log,
             on_decided=self._writer.wake,
-            announce=self._request.announce,
             deadline=self._moment(Deadline, self._request.deadline_utc),
             target=self._moment(Target, self._request.finish_by_utc),
+            resumed="last_intent_utc" in facts,
         )
+        return await self._providers.schedulers(common, found)
 
     def _moment(self, kind: type[Moment], utc: float | None) -> Moment | None:
         """Turn a time of day into a moment of the monotonic clock, which nothing that sets the other can move."""
@@ -351,17 +341,23 @@ class Run:
     async def _open_downloader(self) -> Downloader:
         await asyncio.to_thread(make_directory, self._media)
         await asyncio.to_thread(sweep_parts, self._media)
-        downloader = self._parts.downloader(self._media, path_prefix=self._shown(self._media))
+        downloader = self._providers.downloader(self._media, path_prefix=self._shown(self._media))
         return await self._stack.enter_async_context(downloader)
 
-    def _fill_tally(self, found: Survey, waiting: int) -> None:
+    async def _fill_tallies(self, found: Survey) -> None:
         """Begin the figures with what earlier processes did."""
-        tally = self.tally
-        tally.lines, tally.pending = found.lines, waiting
+        tally, tallies = self._own_tally, self._providers.tallies
+        tally.lines = found.lines
         tally.succeeded, tally.failed, tally.invalid = found.succeeded, found.failed, found.invalid
         tally.unknown, tally.held, tally.written = found.unknown, found.held, found.written
         tally.spent_usd = found.spent_usd
-        tally.input_complete = self._reader is None
+        if self._providers.further:
+            waiting = await self._ledger.waiting_by_provider()
+        else:
+            waiting = {FIRST_PROVIDER: await self._ledger.waiting()}
+        for name, of_provider in tallies.items():
+            of_provider.pending = waiting.get(name, 0)
+            of_provider.input_complete = self._reader is None
 
     # --- work -------------------------------------------------------------------------------------
 
@@ -401,9 +397,10 @@ class Run:
                 # The input broke off; what was submitted of it is paid for, and is brought home first.
                 self.request_stop(Stop("input", str(error), ExitCode.USAGE, Manner.HARVEST, error.hint))
                 return
-            self.tally.input_complete = True
+            for tally in self._providers.tallies.values():
+                tally.input_complete = True
             self._log.info("input_complete", lines=self.tally.lines)
-            self._scheduler.input_grew(0)
+            self._scheduler.input_grew({})
 
     async def _watch_stream(self) -> None:
         """Wind down when nobody reads the stream any more; what is paid for still goes to the output file."""
@@ -416,14 +413,14 @@ class Run:
             self.request_stop(await self._full_disks.get())
 
     def _on_spooled(self, spooled: Spooled) -> None:
-        self.tally.lines += sum(spooled)
-        self.tally.invalid += spooled.invalid
+        self._own_tally.lines += spooled.lines
+        self._own_tally.invalid += spooled.invalid
         if spooled.invalid or spooled.copies:
             self._writer.wake()
         self._scheduler.input_grew(spooled.pending)
 
     def _on_written(self, result: ResultLine) -> None:
-        self.tally.written += 1
+        self._own_tally.written += 1
         self._request.on_result(result)
 
     # --- drain and close --------------------------------------------------------------------------

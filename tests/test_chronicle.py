@@ -28,7 +28,7 @@ async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
 
 async def _of_a_process(ledger: Ledger, clock: VirtualClock, *throttled_utc: float) -> None:
     tally = Tally()
-    chronicle = Chronicle(ledger, tally, clock, waits_for=str)
+    chronicle = Chronicle(ledger, lambda: tally, clock, waits_for=str)
     await chronicle.open()
     for utc in throttled_utc:
         tally.note_throttle(utc)
@@ -55,7 +55,7 @@ async def test_what_cannot_be_read_is_as_good_as_nothing(ledger: Ledger, clock: 
 
 async def test_what_the_run_waits_for_is_said_and_taken_back(ledger: Ledger, clock: VirtualClock) -> None:
     said = iter(["", "the provider", "the provider", "nothing"])
-    chronicle = Chronicle(ledger, Tally(), clock, waits_for=lambda: next(said))
+    chronicle = Chronicle(ledger, Tally, clock, waits_for=lambda: next(said))
     await chronicle.open()
     for expected in (None, "the provider", "the provider", "nothing"):
         await chronicle._say(chronicle._waits_for())

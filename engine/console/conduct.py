@@ -24,6 +24,7 @@ from engine.console.progress import Progress
 from engine.console.words import duration_words
 from engine.errors import EngineError, ExitCode
 from engine.ledger.inputs import recorded_input
+from engine.provider_configs import configs_by_provider
 from engine.run import STREAM_BROKEN, Run
 from engine.scheduling.stop import Manner, Stop
 
@@ -179,10 +180,13 @@ class _Signals:
 
 
 def _environment_without_key(config: RunConfig) -> dict[str, str]:
-    """Return what a command may see of the environment; asked for while the key is certainly there to compare with."""
-    description = describe(config)
-    variables = {description.api_key_env, config.provider.api_key_env or description.api_key_env}
-    return without_key(os.environ, key=key_for(config, description), key_variables=variables)
+    """Return what a command may see of the environment; asked for while the keys are certainly there to compare with."""
+    environment = dict(os.environ)
+    for own in configs_by_provider(config).values():
+        description = describe(own)
+        variables = {description.api_key_env, own.provider.api_key_env or description.api_key_env}
+        environment = without_key(environment, key=key_for(own, description), key_variables=variables)
+    return environment
 
 
 def _ending(run: Run) -> Ending:

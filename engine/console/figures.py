@@ -34,14 +34,20 @@ class Figures:
     """Derives speeds from a tally.
 
     Args:
+        tally_now: the tally as it is.
         now: monotonic seconds.
     """
 
-    def __init__(self, tally: Tally, now: Callable[[], float] = time.monotonic) -> None:  # noqa: TID251 (for display only)
-        self.tally = tally
+    def __init__(self, tally_now: Callable[[], Tally], now: Callable[[], float] = time.monotonic) -> None:  # noqa: TID251 (for display only)
+        self._tally_now = tally_now
         self._now = now
         self._began_at = now()
         self._samples: deque[_Sample] = deque([self._sample()])
+
+    @property
+    def tally(self) -> Tally:
+        """The tally as it is."""
+        return self._tally_now()
 
     def _sample(self) -> _Sample:
         tally = self.tally

@@ -55,10 +55,9 @@ def plan(
 async def _plan(source: InputSource, config: RunConfig, *, offline: bool, check_urls: bool, as_json: bool) -> int:
     import orjson  # noqa: PLC0415
 
-    from engine.connection import describe  # noqa: PLC0415
     from engine.planning import as_record, make_plan  # noqa: PLC0415
 
-    made = await make_plan(source, config, describe(config), check_urls=check_urls)
+    made = await make_plan(source, config, check_urls=check_urls)
     balance_usd = None if offline else await _balance_usd(config)
     if as_json:
         record = {"version": PLAN_VERSION, "balance_usd": balance_usd, **as_record(made)}

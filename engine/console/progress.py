@@ -43,7 +43,7 @@ class Progress:
     def __init__(self, run: Run, *, shown: bool) -> None:
         self._run = run
         self._shown = shown
-        self._figures = Figures(run.tally)
+        self._figures = Figures(lambda: run.tally)
         self._task: asyncio.Task[None] | None = None
         self._over = False
 

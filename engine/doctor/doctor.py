@@ -15,6 +15,7 @@ from engine.doctor import machine, places
 from engine.doctor.check import Check, Examination, bounded
 from engine.doctor.service import ACCOUNT_CHECKS, NO_KEY, Service
 from engine.errors import AccountError, ConfigError
+from engine.job.model_name import FIRST_PROVIDER
 from engine.ledger.detached import run_detached
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def _without_key(config: RunConfig) -> Connection:
         upload_url=config.provider.upload_url or description.upload_url,
         api_key=NO_KEY,
         default_model=config.provider.model or description.default_model or None,
+        name=FIRST_PROVIDER,
         expected_duration_s=None,
         allow_private_hosts=False,
     )

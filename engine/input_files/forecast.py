@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from engine.input_files.inspection import Inspector
 from engine.input_files.references import may_hold_references, references
 from engine.job.local_file import local_path
 from engine.job.records import decode_json
@@ -14,7 +16,7 @@ from engine.job.records import decode_json
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from engine.input_files.inspection import FileFacts, Inspector
+    from engine.input_files.inspection import FileFacts
     from engine.job.flight import Flight
     from engine.job.model import Model
 
@@ -48,8 +50,8 @@ class FileForecast(msgspec.Struct, frozen=True, kw_only=True):
 class Forecaster:
     """Adds up the local files of jobs, block by block."""
 
-    def __init__(self, inspector: Inspector, catalogue: Mapping[str, Model]) -> None:
-        self._inspector = inspector
+    def __init__(self, catalogue: Mapping[str, Model]) -> None:
+        self._inspector = Inspector(sys.maxsize)
         self._catalogue = catalogue
         self._seen: set[str] = set()
         self._bytes = 0

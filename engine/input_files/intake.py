@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from engine.input_files.inspection import InputFileError
 from engine.input_files.references import references, replaced
 from engine.job.local_file import local_path
+from engine.job.model_name import provider_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,19 +22,24 @@ class FileIntake:
     """Takes in the local files that job lines name.
 
     Args:
-        inspector: looks at files; None if the provider takes no files, so that each is a mistake.
         directory: where relative names start.
         catalogue: the models whose parameters are known, by name.
-        provider: its name, for people.
+        inspectors: who looks at files, by the name of the provider; None if it takes none, so that each is a mistake.
+        titles: how each provider is called to people.
     """
 
     def __init__(
-        self, inspector: Inspector | None, directory: Path, catalogue: Mapping[str, Model], *, provider: str
+        self,
+        directory: Path,
+        catalogue: Mapping[str, Model],
+        *,
+        inspectors: Mapping[str, Inspector | None],
+        titles: Mapping[str, str],
     ) -> None:
-        self._inspector = inspector
         self._directory = directory
         self._catalogue = catalogue
-        self._provider = provider
+        self._inspectors = inspectors
+        self._titles = titles
 
     def take(self, params: dict[str, Any], model_name: str) -> tuple[dict[str, Any], list[str]]:
         """Return the parameters with every local file named in full, and a sentence for each that cannot be used.
@@ -44,7 +50,7 @@ class FileIntake:
         found = list(references(params, model))
         if not found:
             return params, []
-        problems = [problem for reference in found if (problem := self._problem(reference))]
+        problems = [problem for reference in found if (problem := self._problem(reference, provider_of(model_name)))]
         if problems:
             return params, problems
         return replaced(params, model, lambda reference: self._path(reference).as_uri()), []
@@ -52,18 +58,19 @@ class FileIntake:
     def _path(self, reference: Reference) -> Path:
         return local_path(reference.value, self._directory)
 
-    def _problem(self, reference: Reference) -> str:
-        if self._inspector is None:
+    def _problem(self, reference: Reference, provider: str) -> str:
+        inspector = self._inspectors[provider]
+        if inspector is None:
+            title = self._titles[provider]
             return (
-                f"{reference.place} names a local file, and {self._provider} takes only URLs: put the file where the"
-                " provider can fetch it"
+                f"{reference.place} names a local file, and {title} takes only URLs: put it where {title} can fetch it"
             )
         try:
             path = self._path(reference)
         except ValueError as error:
             return f"{reference.place} {error}"
         try:
-            self._inspector.facts(path, reference.parameter.accepts)
+            inspector.facts(path, reference.parameter.accepts)
         except InputFileError as error:
             return f"{reference.place}: the file {path} {error}"
         return ""

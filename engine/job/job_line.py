@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from engine.errors import nearest
 from engine.job.job import ID_CHARS_MAX, Job, derived_id
-from engine.job.model import Model, model_name_problem, shown, unknown_model_warning
+from engine.job.model import Model, unknown_model_warning
+from engine.job.model_name import bare_model, job_model_problem, model_name_problem, shown
 from engine.job.strict_json import NotStrictJsonError, strict_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 _WHITE_SPACE = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
@@ -90,7 +91,12 @@ class _Parts(NamedTuple):
 
 
 def parse_job_line(
-    text: bytes, *, catalogue: Mapping[str, Model], default_model: str | None, first: bool = False
+    text: bytes,
+    *,
+    catalogue: Mapping[str, Model],
+    default_model: str | None,
+    providers: Collection[str] = (),
+    first: bool = False,
 ) -> ParsedLine | None:
     """Return the job of one line, or what is wrong with the line, or None for a blank one.
 
@@ -98,6 +104,7 @@ def parse_job_line(
         text: the line without its newline.
         catalogue: the models whose parameters are known, by name.
         default_model: the model of a line that names none.
+        providers: the names of the run's further providers, which a model may have before it.
         first: whether it is the first line of the input, where a byte order mark may stand.
     """
     if first:
@@ -115,6 +122,7 @@ def parse_job_line(
         return LineError("bad_line", f"the line must be a JSON object, not {_json_type(value)}")
     try:
         parts = _parts(value, catalogue, default_model)
+        _check_model(parts.model, providers)
     except _BadLineError as error:
         return LineError("bad_line", str(error), _id_of(value), _model_of(value), value.get("metadata"))
     return _judged(parts, catalogue)
@@ -196,6 +204,11 @@ def _bare_parts(line: dict[str, Any], catalogue: Mapping[str, Model], default_mo
     return _Parts(job_id, name, params, line["metadata"] if "metadata" in ours else None)
 
 
+def _check_model(model: str, providers: Collection[str]) -> None:
+    if problem := job_model_problem(model, providers):
+        raise _BadLineError(f"'model' {problem}")
+
+
 def _declares(catalogue: Mapping[str, Model], model: str | None, parameter: str) -> bool:
     declared = catalogue.get(model) if model is not None else None
     return declared is not None and parameter in declared.parameters
@@ -208,8 +221,6 @@ def _model_name(value: object, default_model: str | None) -> str:
         return default_model
     if not isinstance(value, str):
         raise _BadLineError(f"'model' must be a string, not {_json_type(value)}")
-    if problem := model_name_problem(value):
-        raise _BadLineError(f"'model' {problem}")
     return value
 
 
@@ -242,7 +253,7 @@ def _id_of(line: dict[str, Any]) -> str | None:
 
 def _model_of(line: dict[str, Any]) -> str | None:
     model = line.get("model")
-    return model if isinstance(model, str) and not model_name_problem(model) else None
+    return model if isinstance(model, str) and not model_name_problem(bare_model(model)) else None
 
 
 def _id_of_broken_line(text: bytes) -> str | None:

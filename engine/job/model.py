@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from engine.errors import nearest
 from engine.job.local_file import is_local_file
+from engine.job.model_name import provider_of, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,11 +21,8 @@ Kind: TypeAlias = Literal["string", "uri", "integer", "number", "boolean", "arra
 Output: TypeAlias = Literal["video", "image", "audio", "text"]
 MediaClass: TypeAlias = Literal["image", "audio", "video"]
 
-MODEL_NAME_CHARS_MAX = 128
 URI_BYTES_MAX = 8 * 1024
-SHOWN_CHARS_MAX = 80
 
-_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}\Z", re.ASCII)
 # White space and control characters of Unicode, spelled out: as a plain set they cost half of what \s costs.
 _BLANKS = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _URI = re.compile(
@@ -33,17 +31,6 @@ _URI = re.compile(
     rf"(?:[/?#][^{_BLANKS}]*)?\Z"
 )
 _UNSAFE = re.compile(f"[{_BLANKS}]")
-
-
-def model_name_problem(name: str) -> str:
-    """Say what is wrong with the name of a model, or return an empty string; the name becomes part of a URL."""
-    # A URL library resolves the segments "", "." and "..": the job would be sent to another address.
-    if _MODEL_NAME.match(name) and not {"", ".", ".."} & set(name.split("/")) and ".." not in name:
-        return ""
-    return (
-        f"must be the name of a model, such as 'kling-2.6': at most {MODEL_NAME_CHARS_MAX} letters, digits,"
-        f" '.', '_', '-' and single '/', not {shown(name)}"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +130,8 @@ class Model:
 
 def unknown_model_warning(name: str, catalogue: Mapping[str, Model]) -> str:
     """Return the sentence for a model that the catalogue does not hold; anything goes with it."""
-    return f"model {name} is not in the catalogue, its parameters are not checked{nearest(name, catalogue)}"
+    known = [other for other in catalogue if provider_of(other) == provider_of(name)]
+    return f"model {name} is not in the catalogue, its parameters are not checked{nearest(name, known)}"
 
 
 def uri_problem(value: object) -> str:
@@ -170,12 +158,6 @@ def _uri_explanation(value: str) -> str:
     if "@" in re.split(r"[/?#]", rest, maxsplit=1)[0]:
         return "has a user name or password in it"
     return f"has no valid host: {shown(value)}"
-
-
-def shown(value: object) -> str:
-    """Return ``value`` as it may stand in a message: short, on one line, everything unprintable escaped."""
-    text = ascii(value)
-    return text if len(text) <= SHOWN_CHARS_MAX else text[: SHOWN_CHARS_MAX - 1] + "…"
 
 
 def _is_one_of(value: object, allowed: tuple[Any, ...]) -> bool:

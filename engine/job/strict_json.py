@@ -12,7 +12,7 @@ import math
 import re
 from typing import Any, NoReturn
 
-from engine.job.model import shown
+from engine.job.model_name import shown
 
 DEPTH_MAX = 64
 _INTEGER_MIN = -(2**63)

@@ -22,6 +22,17 @@ _COPIES = (
     " WHERE original IS NOT NULL AND state = 'pending'"
 )
 
+PROVIDER_SQL = "rtrim(substr(model, 1, instr(model, ':')), ':')"
+"""The name of the provider before a model, as ``model_name.provider_of`` finds it."""
+_WAITING_BY_PROVIDER = (
+    f"SELECT {PROVIDER_SQL}, count(*) FROM job INDEXED BY job_unfinished CROSS JOIN input USING (job)"  # noqa: S608
+    " WHERE state = 'pending' AND state <> 'done' AND original IS NULL GROUP BY 1"
+)
+_PROVIDERS_OF_UNFINISHED = (
+    f"SELECT DISTINCT {PROVIDER_SQL} FROM job INDEXED BY job_unfinished CROSS JOIN input USING (job)"  # noqa: S608
+    f" WHERE state <> 'done' AND state NOT IN ({_DECIDED})"
+)
+
 
 def count_jobs(db: sqlite3.Connection) -> dict[str, int]:
     """Count jobs by their status once the outcome is decided, else by their state; empty places are left out."""
@@ -35,3 +46,13 @@ def count_waiting(db: sqlite3.Connection) -> int:
     """Return how many jobs wait to be submitted; copies, which never are, not counted."""
     (pending,), (copies,) = db.execute(_PENDING).fetchone(), db.execute(_COPIES).fetchone()
     return int(pending - copies)
+
+
+def count_waiting_by_provider(db: sqlite3.Connection) -> dict[str, int]:
+    """Return how many jobs wait to be submitted, by the name of their provider."""
+    return dict(db.execute(_WAITING_BY_PROVIDER).fetchall())
+
+
+def providers_of_unfinished(db: sqlite3.Connection) -> set[str]:
+    """Return the names of the providers that jobs without a decided outcome belong to."""
+    return {provider for (provider,) in db.execute(_PROVIDERS_OF_UNFINISHED)}

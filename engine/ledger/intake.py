@@ -15,6 +15,7 @@ from engine.ledger.copies import answer_copies
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Mapping
 
 
 class InputRow(NamedTuple):
@@ -45,15 +46,26 @@ class SpoolMark(NamedTuple):
 
 
 class Spooled(NamedTuple):
-    """What became of a block of input rows; ``copies`` wait for an equal body instead of being submitted."""
+    """What became of a block of input rows.
 
-    pending: int
+    Attributes:
+        pending: how many jobs wait to be submitted, by the name of their provider.
+        copies: how many wait for an equal body instead of being submitted.
+        invalid: how many are none.
+    """
+
+    pending: Mapping[str, int]
     copies: int
     invalid: int
 
+    @property
+    def lines(self) -> int:
+        """How many there were."""
+        return sum(self.pending.values()) + self.copies + self.invalid
+
 
 def insert_line(db: sqlite3.Connection, job: int, row: InputRow, *, dedupe: bool) -> str:
-    """Insert one line; returns the member of ``Spooled`` that it counts for. A line whose id is taken is invalid."""
+    """Insert one line; returns the field of ``Spooled`` that it counts for. A line whose id is taken is invalid."""
     error, id_, occurrence = row.error, row.id, 0
     if error is None and not row.id_given:
         assert id_ is not None

@@ -20,7 +20,7 @@ from engine.job.records import JobError, encode_json
 from engine.ledger.intake import InputRow, SpoolMark
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
     from engine.job.line_splitter import NumberedLine
     from engine.job.model import Model
@@ -46,6 +46,7 @@ class JobReader:
     Args:
         catalogue: the models whose parameters are known; lines are held to them before anything is paid.
         default_model: the model of lines that name none.
+        providers: the names of the run's further providers.
         accept_appended: whether lines may have been appended since the input was read to its end.
         dedupe: whether equal bodies are to be submitted once.
         files: looks at the local files that lines name; None if they are nobody's business here.
@@ -59,6 +60,7 @@ class JobReader:
         *,
         catalogue: Mapping[str, Model],
         default_model: str | None,
+        providers: Collection[str] = (),
         accept_appended: bool,
         dedupe: bool,
         files: LocalFiles | None,
@@ -68,6 +70,7 @@ class JobReader:
         self._source = source
         self._catalogue = catalogue
         self._default_model = default_model
+        self._providers = providers
         self._accept_appended = accept_appended
         self._dedupe = dedupe
         self._files = files
@@ -186,7 +189,13 @@ class JobReader:
         if isinstance(text, Oversized):
             message = f"the line has {text.length_bytes} bytes; at most {LINE_BYTES_MAX} are allowed"
             return _invalid(number, LineError("bad_line", message))
-        parsed = parse_job_line(text, catalogue=self._catalogue, default_model=self._default_model, first=number == 1)
+        parsed = parse_job_line(
+            text,
+            catalogue=self._catalogue,
+            default_model=self._default_model,
+            providers=self._providers,
+            first=number == 1,
+        )
         if parsed is None:
             return None
         if isinstance(parsed, LineError):

@@ -11,12 +11,19 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.job.flight import Flight
+from engine.job.model_name import provider_of
 from engine.job.records import JobError, StoredFile, decode_json, encode_json
 from engine.job.states import State
 from engine.ledger.accounts import accounts
 from engine.ledger.claims import claims, first_intent_after
 from engine.ledger.copies import answer_copies
-from engine.ledger.counts import count_jobs, count_waiting
+from engine.ledger.counts import (
+    PROVIDER_SQL,
+    count_jobs,
+    count_waiting,
+    count_waiting_by_provider,
+    providers_of_unfinished,
+)
 from engine.ledger.group_commit import GroupCommitter, RefusedChange
 from engine.ledger.intake import InputRow, Spooled, SpoolMark, insert_line
 from engine.ledger.moves import move, note, set_attempt_error
@@ -112,22 +119,29 @@ class Ledger:
 
         def change(db: sqlite3.Connection) -> Spooled:
             (first,) = db.execute("SELECT coalesce(max(job), -1) + 1 FROM input").fetchone()
-            places = Counter(insert_line(db, first + offset, row, dedupe=dedupe) for offset, row in enumerate(rows))
+            places: Counter[tuple[str, str]] = Counter()
+            for offset, row in enumerate(rows):
+                place = insert_line(db, first + offset, row, dedupe=dedupe)
+                places[place, provider_of(row.model or "") if place == "pending" else ""] += 1
             note(db, {f"input_{name}": value for name, value in mark._asdict().items()})
-            return Spooled(*(places[name] for name in Spooled._fields))
+            pending = {provider: count for (place, provider), count in places.items() if place == "pending"}
+            return Spooled(pending, places["copies", ""], places["invalid", ""])
 
         return await self._committer.commit(change)
 
-    async def pending_after(self, job: int, limit: int) -> list[Flight]:
-        """Return the next jobs that wait to be submitted, in input order, beginning behind ``job``."""
+    async def pending_after(self, job: int, limit: int, *, provider: str | None = None) -> list[Flight]:
+        """Return the next jobs that wait to be submitted, in input order, beginning behind ``job``.
+
+        Args:
+            job: the number of the last one known.
+            limit: how many at most.
+            provider: the name of the provider whose jobs are asked for; None for those of all.
+        """
         found: list[Flight] = await self.read(
             lambda db: [
                 Flight(number, id_, model, attempts, params, attempts_before=before)
                 for number, id_, model, attempts, params, before in db.execute(
-                    "SELECT job, id, model, attempts, params, attempts_before"
-                    " FROM job INDEXED BY job_unfinished CROSS JOIN input USING (job) WHERE state = 'pending'"
-                    " AND state <> 'done' AND original IS NULL AND job > ? ORDER BY job LIMIT ?",
-                    (job, limit),
+                    _PENDING_AFTER, {"job": job, "limit": limit, "provider": provider}
                 )
             ]
         )
@@ -408,12 +422,28 @@ class Ledger:
         found: int = await self.read(count_waiting)
         return found
 
+    async def waiting_by_provider(self) -> dict[str, int]:
+        """Return the same by the name of the provider; reads every one of them."""
+        found: dict[str, int] = await self.read(count_waiting_by_provider)
+        return found
+
+    async def unfinished_providers(self) -> set[str]:
+        """Return the names of the providers that jobs which are not at rest belong to; reads every one of them."""
+        found: set[str] = await self.read(providers_of_unfinished)
+        return found
+
     async def counts(self) -> dict[str, int]:
         """Count jobs by where they are; see ``count_jobs``."""
         counts: dict[str, int] = await self.read(count_jobs)
         return counts
 
 
+_PENDING_AFTER = (
+    "SELECT job, id, model, attempts, params, attempts_before"  # noqa: S608 (our own words)
+    " FROM job INDEXED BY job_unfinished CROSS JOIN input USING (job) WHERE state = 'pending' AND state <> 'done'"
+    f" AND original IS NULL AND job > :job AND (:provider IS NULL OR {PROVIDER_SQL} = :provider)"
+    " ORDER BY job LIMIT :limit"
+)
 _UNANSWERED = (
     "SELECT job, attempt FROM job INDEXED BY job_unfinished CROSS JOIN attempt USING (job)"
     " WHERE state IN ('submitting', 'held') AND state <> 'done' AND attempt.attempt = job.attempts + 1"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
+from engine.job.model_name import bare_model
 from engine.provider.json_path import value_at
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def address(provider: ProviderDescription, base_url: str, kind: AddressOf, reque
     if named and is_trusted(named, base_url, provider):
         return named
     path = provider.status.path if kind == "status" or provider.result.is_in_status else provider.result.path
-    return base_url + path.format(id=request.id, model=request.model) if path else None
+    return base_url + path.format(id=request.id, model=bare_model(request.model)) if path else None
 
 
 def is_trusted(url: str, base_url: str, provider: ProviderDescription) -> bool:

@@ -16,7 +16,8 @@ from msgspec import Meta, inspect
 
 from engine.config import VARIABLE_NAME, api_url_problem
 from engine.errors import ConfigError, nearest
-from engine.job.model import Kind, MediaClass, Model, Output, Parameter, model_name_problem
+from engine.job.model import Kind, MediaClass, Model, Output, Parameter
+from engine.job.model_name import model_name_problem
 from engine.provider.contract import (
     AuthTable,
     CreditsTable,

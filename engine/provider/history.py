@@ -17,6 +17,7 @@ import orjson
 from aiolimiter import AsyncLimiter
 from yarl import URL
 
+from engine.job.model_name import bare_model
 from engine.provider.moments import epoch_of
 from engine.provider.protocol import Unavailable
 from engine.provider.reply import NoReply, Reply, media_urls, number, request_id_at
@@ -104,6 +105,7 @@ class HttpHistory:
 
     async def rows(self, model: str, *, since_utc: float, until_utc: float) -> list[HistoryRow] | Unavailable:
         """List a window; see ``History.rows``."""
+        model = bare_model(model)
         query = _Query(model, _day(since_utc - DAY_S), _day(until_utc + DAY_S), {})
         beginning = await self._page(query, 1)
         if isinstance(beginning, Unavailable):

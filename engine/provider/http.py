@@ -17,6 +17,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from engine.job.model_name import bare_model
 from engine.provider.addresses import address
 from engine.provider.protocol import Unavailable, WrongContract
 from engine.provider.reply import NoReply, Reply
@@ -108,7 +109,7 @@ class HttpProvider:
     async def submit(self, model: str, params: dict[str, Any]) -> SubmitVerdict:
         """Submit one job; see ``Provider.submit``."""
         assert self._submits is not None
-        rules = self._description.submit
+        rules, model = self._description.submit, bare_model(model)
         body = {rules.wrap: params} if rules.wrap else params
         reply = await self._request(
             self._submits,

@@ -39,6 +39,9 @@ class Feeder:
         elsewhere: how many more jobs may be in flight at the provider without our knowing their id.
         backpressure: how many jobs may be in flight.
         expect: called with each job that is offered: it will be submitted soon.
+        provider: the name of the provider whose jobs are offered; None for all there are.
+        pending: how many jobs wait to be submitted, those at hand and offered included.
+        others_under_way: how many jobs of other providers are under way, which the canary counts too.
     """
 
     def __init__(
@@ -55,6 +58,9 @@ class Feeder:
         elsewhere: Callable[[], int],
         backpressure: Backpressure,
         expect: Callable[[Flight], None],
+        provider: str | None,
+        pending: Callable[[], int],
+        others_under_way: Callable[[], int],
     ) -> None:
         self._ledger = ledger
         self._lane = lane
@@ -67,6 +73,9 @@ class Feeder:
         self._elsewhere = elsewhere
         self._backpressure = backpressure
         self._expect = expect
+        self._provider = provider
+        self._pending = pending
+        self._others_under_way = others_under_way
         self._waiting: deque[Flight] = deque()
         self._read_up_to = -1
         self._taken_back: set[int] = set()
@@ -155,13 +164,15 @@ class Feeder:
         under_way = len(self._in_flight) + len(self._offered)
         if self._credit.probing and (self._offered or self._in_flight.unanswered):
             return False
-        canary_room = self._canary.room(under_way)
+        canary_room = self._canary.room(under_way + self._others_under_way())
         room = self._backpressure.bound - under_way - self._elsewhere()
         return room > 0 and len(self._offered) < BLOCK_JOBS and (canary_room is None or canary_room > 0)
 
     async def _next(self) -> Flight | None:
         while not self._waiting:
-            block = await self._ledger.pending_after(self._read_up_to, BLOCK_JOBS)
+            if self._pending() <= len(self._offered):
+                return None  # the ledger would look at every job of the other providers to say the same
+            block = await self._ledger.pending_after(self._read_up_to, BLOCK_JOBS, provider=self._provider)
             if not block:
                 return None
             self._read_up_to = block[-1].job

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import EngineError, first_of
 from engine.input_files.stager import AHEAD_CONCURRENCY
+from engine.job.model_name import provider_of
 from engine.job.states import State
 from engine.scheduling.agenda import Agenda
 from engine.scheduling.backpressure import Backpressure
@@ -75,6 +76,9 @@ class Scheduler:
         announce: tells the person something worth a line.
         deadline: when what was submitted should be home; None if that does not matter.
         target: when the whole batch should be home; None if that does not matter.
+        provider: the name of the provider whose jobs it works on; None for all there are.
+        on_stop: carries out a reason to stop that was found here; by default ``request_stop``.
+        others_under_way: how many jobs of other providers are under way: their end may make room in the budget.
     """
 
     def __init__(
@@ -99,8 +103,14 @@ class Scheduler:
         announce: Callable[[str], None],
         deadline: Deadline | None,
         target: Target | None,
+        provider: str | None = None,
+        on_stop: Callable[[Stop], None] | None = None,
+        others_under_way: Callable[[], int] = int,
     ) -> None:
         self._ledger = ledger
+        self._provider = provider
+        self._on_stop = on_stop or self.request_stop
+        self._others_under_way = others_under_way
         self._lanes = lanes
         self._config = config
         self._spend = rules.spend
@@ -119,7 +129,7 @@ class Scheduler:
 
         self._agenda = Agenda()
         self._in_flight = InFlight(clock, record_life_s=record_life_s)
-        self._guard = Guard(life, log=log, on_stop=self.request_stop)
+        self._guard = Guard(life, log=log, on_stop=self._on_stop)
         self._setbacks = Setbacks(tally, clock, log)
         self._backpressure = Backpressure(
             max_in_flight=config.limits.max_in_flight,
@@ -145,7 +155,7 @@ class Scheduler:
             on_unknown=self._reconciler.add,
             on_down=self._wake_feeder,
             on_decided=on_decided,
-            on_stop=self.request_stop,
+            on_stop=self._on_stop,
             announce=announce,
         )
         self._harvest = self._build_harvest(life, record_life_s)
@@ -155,7 +165,7 @@ class Scheduler:
             price_usd=lambda: self._feeder.next_price_usd,
             may_wait=lambda: wait_for_credit or len(self._in_flight) > 0,
             on_open=self._wake_feeder,
-            on_broke=self.request_stop,
+            on_broke=self._on_stop,
         )
         self._launcher = self._build_launcher(life)
         self._feeder = self._build_feeder(rules)
@@ -169,7 +179,7 @@ class Scheduler:
             polling_for=polling_for,
             clock=clock,
             tally=tally,
-            on_stop=self.request_stop,
+            on_stop=self._on_stop,
             announce=announce,
         )
 
@@ -200,7 +210,7 @@ class Scheduler:
             setbacks=self._setbacks,
             polling_for=self._polling_for,
             record_life_s=record_life_s,
-            on_stop=self.request_stop,
+            on_stop=self._on_stop,
             on_finished=self._backpressure.finished,
             on_change=self._changed,
         )
@@ -221,7 +231,7 @@ class Scheduler:
             setbacks=self._setbacks,
             on_accepted=self._harvest.follow,
             take_back=self._take_back,
-            on_stop=self.request_stop,
+            on_stop=self._on_stop,
             on_change=self._changed,
         )
 
@@ -238,6 +248,9 @@ class Scheduler:
             elsewhere=self._elsewhere,
             backpressure=self._backpressure,
             expect=self._stager.expect,
+            provider=self._provider,
+            pending=lambda: self._tally.pending,
+            others_under_way=self._others_under_way,
         )
 
     # --- from outside -----------------------------------------------------------------------------
@@ -305,6 +318,11 @@ class Scheduler:
         self._changed()
 
     @property
+    def under_way(self) -> int:
+        """How many jobs are in flight, or offered and reserved for."""
+        return len(self._in_flight) + self._feeder.offered
+
+    @property
     def waits_for(self) -> str:
         """One sentence on what the run waits for; empty while nothing is in flight and nothing holds it up."""
         return self._outlook.sentence(self.stop)
@@ -349,9 +367,9 @@ class Scheduler:
         """Take up what an earlier process left: finished generations, then running ones, then unknown ones."""
         for job, model, price_usd in (await self._ledger.accounts()).reserved:
             self._spend.reserve(job, price_usd or self._spend.price_usd(model), counted=False)
-        ready = await self._ledger.under_way(State.READY)
-        running = await self._ledger.under_way(State.SUBMITTED)
-        unknown = await self._ledger.unknowns()
+        ready = self._mine(await self._ledger.under_way(State.READY))
+        running = self._mine(await self._ledger.under_way(State.SUBMITTED))
+        unknown = self._mine(await self._ledger.unknowns())
         now, utc = self._clock.now(), self._clock.utc()
         for flight in (*ready, *running, *unknown):
             flight.anchor(now=now, utc=utc)
@@ -362,6 +380,10 @@ class Scheduler:
         self._reconciler.take_up(unknown)
         self._taken_up = True
         self._tick()
+
+    def _mine(self, flights: list[Flight]) -> list[Flight]:
+        """Return those of the provider that this scheduler works with."""
+        return [flight for flight in flights if self._provider is None or provider_of(flight.model) == self._provider]
 
     def _tick(self) -> None:
         """Look again every second: time itself opens and closes gates (a record ages, a lost submission has ended)."""
@@ -434,8 +456,8 @@ class Scheduler:
             self._finished.set()
         elif self._tally.pending == 0 and self._tally.input_complete:
             self._settle_unknowns()
-        elif self._feeder.refusal and not self._feeder.offered and not self._reconciler.waits:
-            self.request_stop(self._spend.stop(self._feeder.refusal))
+        elif self._feeder.refusal and not (self._feeder.offered or self._reconciler.waits or self._others_under_way()):
+            self._on_stop(self._spend.stop(self._feeder.refusal))
 
     def _settle_unknowns(self) -> None:
         """At the end of the batch: wait for what the history may still show, then submit again what it lacks.

@@ -42,7 +42,7 @@ def _run(*, waits_for: str = "", stop: Stop | None = None, name: str = "night.ru
 
 
 def _figures(tally: Tally) -> Figures:
-    return Figures(tally, lambda: 0.0)
+    return Figures(lambda: tally, lambda: 0.0)
 
 
 def _rows(tally: Tally, run: Run | None = None, *, width: int = WIDE) -> dict[str, str]:

@@ -44,6 +44,7 @@ def service(description: str = "segmind", base_url: str = "https://api.example.c
         upload_url="",
         api_key="SG_0123456789abcdef",
         default_model="kling-v1-pro-ai-avatar",
+        name="",
         expected_duration_s=None,
         allow_private_hosts=False,
     )

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.job.model import Model, Parameter, model_name_problem, unknown_model_warning, uri_problem
+from engine.job.model import Model, Parameter, unknown_model_warning, uri_problem
+from engine.job.model_name import model_name_problem
 
 AVATAR = Model(
     "avatar",

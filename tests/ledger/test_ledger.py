@@ -98,7 +98,7 @@ async def test_a_line_that_may_not_become_done_takes_the_whole_batch_and_its_mar
 
 async def test_the_first_of_two_lines_with_one_id_wins_and_the_second_is_invalid(ledger: Ledger) -> None:
     spooled = await ledger.add_lines([job_row(1, id_="a", prompt="x"), job_row(2, id_="a", prompt="y")], read_to(2))
-    assert spooled == Spooled(1, 0, 1)
+    assert spooled == Spooled({"": 1}, 0, 1)
     (error,) = await ledger.read(lambda db: db.execute("SELECT error FROM job WHERE job = 1").fetchone())
     assert b'"duplicate_id"' in error
     assert b"line 1" in error
@@ -106,12 +106,12 @@ async def test_the_first_of_two_lines_with_one_id_wins_and_the_second_is_invalid
 
 async def test_an_id_is_taken_across_blocks_too(ledger: Ledger) -> None:
     await ledger.add_lines([job_row(1, id_="a", prompt="x")], read_to(1, complete=False))
-    assert await ledger.add_lines([job_row(2, id_="a", prompt="y")], read_to(2)) == Spooled(0, 0, 1)
+    assert await ledger.add_lines([job_row(2, id_="a", prompt="y")], read_to(2)) == Spooled({}, 0, 1)
 
 
 async def test_an_invalid_line_takes_no_id(ledger: Ledger) -> None:
     broken = bad_row(1)._replace(id="a", id_given=True)
-    assert await ledger.add_lines([broken, job_row(2, id_="a", prompt="x")], read_to(2)) == Spooled(1, 0, 1)
+    assert await ledger.add_lines([broken, job_row(2, id_="a", prompt="x")], read_to(2)) == Spooled({"": 1}, 0, 1)
 
 
 async def test_repeats_of_a_job_without_an_id_are_numbered_across_blocks_and_restarts(db_path: Path) -> None:

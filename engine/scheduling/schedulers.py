@@ -1,0 +1,158 @@
+"""The schedulers of a run, one for each provider, as one: each has its own plan, its own breakers, its own end.
+
+What concerns a provider alone (its key, its credit, a model that it does not offer) winds down its scheduler alone, and
+the others go on; any other reason winds down all. Knows nothing of what a scheduler does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING
+
+from engine.errors import EngineError, first_of
+from engine.scheduling.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from engine.config import RunConfig
+    from engine.scheduling.scheduler import Scheduler
+    from engine.scheduling.stop import Stop
+
+OF_ONE_PROVIDER = frozenset({"unauthorized", "no_credit", "contract", "forbidden"})
+"""Kinds of stops that say nothing of the other providers."""
+
+
+class Schedulers:
+    """All schedulers of a run.
+
+    Args:
+        titles: how each provider is called to people.
+        announce: tells the person something worth a line.
+    """
+
+    def __init__(self, *, titles: Mapping[str, str], announce: Callable[[str], None]) -> None:
+        self._by_provider: dict[str, Scheduler] = {}
+        self._titles = titles
+        self._announce = announce
+
+    @property
+    def _all(self) -> list[Scheduler]:
+        return list(self._by_provider.values())
+
+    def add(self, provider: str, scheduler: Scheduler) -> None:
+        """Take the scheduler of a provider in; the first provider's comes first."""
+        self._by_provider[provider] = scheduler
+
+    # --- work -------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until every scheduler has come to its end.
+
+        Raises:
+            EngineError: the ledger or the disk failed; nothing more can be recorded.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for name, scheduler in self._by_provider.items():
+                    tasks.create_task(scheduler.run(), name=f"scheduler-{name or 'first'}")
+        except* EngineError as group:
+            raise first_of(group) from None
+
+    def input_grew(self, pending: Mapping[str, int]) -> None:
+        """Take note of new jobs in the ledger, by the name of their provider; or, if there are none, of its end."""
+        for name, scheduler in self._by_provider.items():
+            if not pending or name in pending:
+                scheduler.input_grew(pending.get(name, 0))
+
+    def under_way_besides(self, provider: str) -> int:
+        """Return how many jobs of the other providers are under way."""
+        return sum(scheduler.under_way for name, scheduler in self._by_provider.items() if name != provider)
+
+    # --- steering ---------------------------------------------------------------------------------
+
+    def request_stop(self, stop: Stop) -> None:
+        """Begin to wind all down."""
+        for scheduler in self._all:
+            scheduler.request_stop(stop)
+
+    def decided_to_stop(self, provider: str, stop: Stop) -> None:
+        """Carry out what one scheduler found reason for: alone, or for all."""
+        if stop.kind not in OF_ONE_PROVIDER or len(self._all) == 1:
+            self.request_stop(stop)
+            return
+        scheduler = self._by_provider[provider]
+        if scheduler.stop is None:
+            self._announce(f"{self._titles[provider]}: {stop.message}; its other jobs wait, those of the others go on")
+        scheduler.request_stop(replace(stop, message=f"{self._titles[provider]}: {stop.message}"))
+
+    def pause(self, reason: str) -> None:
+        """Submit nothing new from now on; an empty reason goes on."""
+        for scheduler in self._all:
+            scheduler.pause(reason)
+
+    def change_limits(self, configs: Mapping[str, RunConfig]) -> None:
+        """Keep to the limits and the budget of other configurations, by the name of the provider."""
+        for name, scheduler in self._by_provider.items():
+            scheduler.change_limits(configs[name])
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    @property
+    def stop(self) -> Stop | None:
+        """Why the run winds down, if it does: the hardest reason of all."""
+        stops = [scheduler.stop for scheduler in self._all if scheduler.stop is not None]
+        return max(stops, key=lambda stop: stop.manner, default=None)
+
+    @property
+    def waits_for(self) -> str:
+        """What the run waits for, in one sentence; empty while everything moves."""
+        if len(self._all) == 1:
+            return self._all[0].waits_for
+        said = {name: scheduler.waits_for for name, scheduler in self._by_provider.items()}
+        return "; ".join(f"{self._titles[name]}: {words}" for name, words in said.items() if words)
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether something keeps submissions of a provider from going out, besides the pace and the places."""
+        return any(scheduler.is_held_up for scheduler in self._all)
+
+    @property
+    def submit_pace_per_minute(self) -> float:
+        """How many submissions a minute may go out now, to all providers together."""
+        return sum(scheduler.submit_pace_per_minute for scheduler in self._all)
+
+    @property
+    def shortfall(self) -> str:
+        """Why the batch will not be home by its target; empty if it will, or has none."""
+        return next((scheduler.shortfall for scheduler in self._all if scheduler.shortfall), "")
+
+    @property
+    def harvest_s(self) -> float | None:
+        """How long what is in flight may still take, in seconds; None if nobody knows."""
+        spans = [scheduler.harvest_s for scheduler in self._all]
+        known = [span for span in spans if span is not None]
+        return max(known) if len(known) == len(spans) else None
+
+
+def total(tallies: list[Tally]) -> Tally:
+    """Return the figures of several schedulers together; the input is complete for all or for none."""
+    first, *others = tallies
+    if not others:
+        return first
+    summed = Tally()
+    for field in fields(Tally):
+        values = [getattr(tally, field.name) for tally in tallies]
+        if field.name == "input_complete":
+            summed.input_complete = all(values)
+        elif field.name == "recent_failures":
+            summed.recent_failures.extend(failure for recent in values for failure in recent)
+        elif field.name in {"throttled_in_minute", "causes"}:
+            for counts in values:
+                getattr(summed, field.name).update(counts)
+        elif field.name in {"spent_usd", "reserved_usd"}:  # one account book for the whole run
+            setattr(summed, field.name, max(values))
+        else:
+            setattr(summed, field.name, sum(values))
+    return summed

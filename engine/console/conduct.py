@@ -180,7 +180,7 @@ class _Signals:
 
 
 def _environment_without_key(config: RunConfig) -> dict[str, str]:
-    """Return what a command may see of the environment; asked for while the keys are certainly there to compare with."""
+    """Return what a command may see of the environment; asked for while the keys are there to compare with."""
     environment = dict(os.environ)
     for own in configs_by_provider(config).values():
         description = describe(own)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import tempfile
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from engine.doctor.service import ACCOUNT_CHECKS, NO_KEY, Service
 from engine.errors import AccountError, ConfigError
 from engine.job.model_name import FIRST_PROVIDER
 from engine.ledger.detached import run_detached
+from engine.provider_configs import configs_by_provider
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,9 +59,15 @@ async def examine(config: RunConfig, *, run_place: Path) -> Examination:
             _in_thread(("media_disk",), lambda: places.media_place(media, reserve_bytes=config.storage.reserve_bytes)),
             _in_thread(("open_files",), machine.open_files, config),
             _in_thread(("python", "libraries", "sqlite"), machine.versions, config),
+            *(_further(name, own) for name, own in configs_by_provider(config).items() if name != FIRST_PROVIDER),
         )
     checks = tuple(check for group in groups for check in group)
     return Examination(checks=checks, history_shape=shapes[0] if shapes else None)
+
+
+async def _further(name: str, config: RunConfig) -> list[Check]:
+    """Ask a further provider what the first one is asked; each check carries its name."""
+    return [replace(found, message=f"{name}: {found.message}") for found in await ask_account(config)]
 
 
 async def ask_account(config: RunConfig) -> list[Check]:

@@ -24,7 +24,7 @@ from engine.toml_tables import field_sentences, field_types, read_toml, shown, t
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-PRESETS = ("segmind", "simulator", "fal", "replicate", "runway", "bfl", "luma")
+PRESETS = ("segmind", "segmind-sync", "simulator", "fal", "replicate", "runway", "bfl", "luma")
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z", re.ASCII)

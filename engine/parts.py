@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from engine.config import RunConfig
     from engine.connection import Connection
     from engine.ledger.ledger import Ledger
+    from engine.provider.description import ProviderDescription
     from engine.provider.history import History
     from engine.provider.protocol import Provider, Unavailable
     from engine.scheduling.durations import DurationsState
@@ -44,6 +45,8 @@ Balance: TypeAlias = "Callable[[], Awaitable[float | Unavailable | None]]"
 
 SUBMIT_CONCURRENCY = 64
 READ_CONCURRENCY = 64
+HELD_CONCURRENCY = 1_000_000
+"""Of requests that the provider holds for as long as a job runs; what is in flight bounds them."""
 EXPECTED_DURATION_S = 60.0
 SPREAD = 0.35
 SPREAD_WITHOUT_KNOWLEDGE = 1.0
@@ -96,6 +99,8 @@ class Parts:
             submit_timeout_s=settings.submit_timeout_s,
             request_timeout_s=settings.request_timeout_s,
             reply_bytes_max=settings.reply_bytes_max,
+            submits_max=submit_concurrency(self._connection.description),
+            reads_max=read_concurrency(self._connection.description),
         )
 
     def _history(self, provider: HttpProvider) -> HttpHistory | None:
@@ -150,7 +155,7 @@ class Parts:
             expects_media=self._expects_media,
             attempts_max=self._config.retry.attempts_max,
             job_deadline_s=self._config.recovery.job_deadline_s,
-            record_life_s=self._connection.description.record_life_s,
+            record_life_s=self._record_life_s,
             history_again_s=max(HISTORY_AGAIN_S_MIN, grace_s * HISTORY_AGAIN_GRACES),
         )
 
@@ -159,10 +164,13 @@ class Parts:
 
         Requests are spaced evenly in every process, so that this alone keeps the window across a restart.
         """
-        limits = self._config.limits
+        limits, description = self._config.limits, self._connection.description
+        at_once = {"submit": submit_concurrency(description), "read": read_concurrency(description)}
+        if limits.shared:
+            at_once["submit"] = max(at_once.values())
         prefix = self._connection.name and f"{self._connection.name} "
-        submits = self._lane(f"{prefix}submit", limits.submits_per_minute, SUBMIT_CONCURRENCY)
-        reads = submits if limits.shared else self._lane(f"{prefix}read", limits.polls_per_minute, READ_CONCURRENCY)
+        submits = self._lane(f"{prefix}submit", limits.submits_per_minute, at_once["submit"])
+        reads = submits if limits.shared else self._lane(f"{prefix}read", limits.polls_per_minute, at_once["read"])
         for lane in {submits, reads} if resumed else ():
             lane.hold_until(self._clock.now() + spacing_s(lane.per_minute))
         return Lanes(submits, reads)
@@ -224,6 +232,12 @@ class Parts:
             durations.recall(state, jobs_max=jobs_max)
         return LearnedPolling(durations, self._clock.now)
 
+    @property
+    def _record_life_s(self) -> float:
+        """How long a request can be asked about: never, where the reply to its submission is all that there is."""
+        description = self._connection.description
+        return 0.0 if description.submit.is_synchronous else description.record_life_s
+
     def _expects_media(self, model: str) -> bool:
         known = self._models.get(model)
         return known is None or known.output != "text"
@@ -236,6 +250,16 @@ class Parts:
         lane = Lane(name, pace=pace, concurrency=concurrency, clock=self._clock, rng=self._rng)
         self._lanes[name] = lane
         return lane
+
+
+def submit_concurrency(description: ProviderDescription) -> int:
+    """Return how many submissions may be under way at once; one that blocks until its end takes no other's place."""
+    return HELD_CONCURRENCY if description.submit.is_synchronous else SUBMIT_CONCURRENCY
+
+
+def read_concurrency(description: ProviderDescription) -> int:
+    """Return how many polls and fetches may be under way at once; a poll that is held takes no other's place."""
+    return HELD_CONCURRENCY if description.status.wait_s else READ_CONCURRENCY
 
 
 async def _untold() -> None:

@@ -126,6 +126,11 @@ class Offer(NamedTuple):
     description: ProviderDescription
 
     @property
+    def requests_per_job(self) -> float:
+        """How many requests a job takes: its submission, and where that is not answered with the result, the others."""
+        return 1.0 if self.description.submit.is_synchronous else 2 + POLLS_PER_JOB
+
+    @property
     def inspector(self) -> Inspector | None:
         """Who looks at local files; None if the provider takes none. The simulator takes them once it runs."""
         upload = self.description.upload
@@ -206,7 +211,7 @@ def estimate(found: Found, config: RunConfig, offers: Mapping[str, Offer], *, wa
         ),
         wall_s=wall_s,
         bound_by=bound_by,
-        requests=round(submissions * (2 + POLLS_PER_JOB)),
+        requests=round(_requests(found, offers, saved)),
         in_flight_safe=in_flight_safe,
         disk_free_bytes=free_bytes,
         disk_bytes_per_job_max=max(0, free_bytes - config.storage.reserve_bytes) / max(1, submissions),
@@ -216,19 +221,26 @@ def estimate(found: Found, config: RunConfig, offers: Mapping[str, Offer], *, wa
     )
 
 
+def _requests(found: Found, offers: Mapping[str, Offer], saved: Mapping[str, int]) -> float:
+    return sum(
+        (entry.jobs - saved.get(entry.model, 0)) * offers[provider_of(entry.model)].requests_per_job
+        for entry in found.models
+    )
+
+
 def _slowest(found: Found, offers: Mapping[str, Offer], saved: Mapping[str, int]) -> tuple[float | None, str | None]:
     """Return the time of the provider that takes longest, since all work at once, and what sets it."""
     bounds = []
     for name, offer in offers.items():
         models = [entry for entry in found.models if provider_of(entry.model) == name]
         if submissions := sum(entry.jobs - saved.get(entry.model, 0) for entry in models):
-            bounds.append(makespan_s(models, offer.config, submissions))
+            bounds.append(makespan_s(models, offer, submissions))
     if not bounds or any(wall_s is None for wall_s, _ in bounds):
         return None, None
     return max(bounds, key=lambda bound: bound[0] or 0.0)
 
 
-def makespan_s(models: Sequence[ModelPlan], config: RunConfig, submissions: int) -> tuple[float | None, str | None]:
+def makespan_s(models: Sequence[ModelPlan], offer: Offer, submissions: int) -> tuple[float | None, str | None]:
     """Return the lower bound of the time that the jobs of one provider take, and what sets it.
 
     With N submissions, r requests a second, m of them per job, durations D and a cap C on what is in flight:
@@ -238,8 +250,8 @@ def makespan_s(models: Sequence[ModelPlan], config: RunConfig, submissions: int)
         return None, None
     total_s = sum((entry.duration_s or 0.0) * entry.jobs for entry in models)
     typical_s = total_s / sum(entry.jobs for entry in models)
-    limits = config.limits
-    pace = ("requests", 2 + POLLS_PER_JOB) if limits.shared else ("submits_per_minute", 1.0)
+    limits = offer.config.limits
+    pace = ("requests", offer.requests_per_job) if limits.shared else ("submits_per_minute", 1.0)
     bounds = {
         pace[0]: pace[1] * submissions * 60 / limits.submits_per_minute,
         "max_in_flight": typical_s * submissions / limits.max_in_flight,
@@ -330,6 +342,8 @@ def _sum_usd(models: tuple[ModelPlan, ...], jobs: dict[str, int]) -> float | Non
 
 def _in_flight_safe(offer: Offer) -> int:
     limits = offer.config.limits
+    if offer.description.submit.is_synchronous:
+        return limits.max_in_flight  # nothing is asked about, so nothing can expire unread
     per_minute = limits.submits_per_minute if limits.shared else limits.polls_per_minute
     return int(per_minute * offer.description.record_life_s / 60 * RETENTION_SHARE)
 
@@ -343,6 +357,8 @@ def _risks_of(name: str, offer: Offer, found: Found) -> list[str]:
     models = [entry for entry in found.models if provider_of(entry.model) == name]
     place, budget, polling = (f"{f'providers.{name}.' if name else ''}{key}" for key in ("limits", "budget", "polling"))
     risks: list[str] = []
+    submit = offer.description.submit
+    patience_s = max(offer.config.provider.submit_timeout_s, submit.reply_s_max)
     if limits.max_in_flight > (in_flight_safe := _in_flight_safe(offer)):
         risks.append(
             f"{place}.max_in_flight is {limits.max_in_flight}, but at this plan only {in_flight_safe} requests"
@@ -351,7 +367,12 @@ def _risks_of(name: str, offer: Offer, found: Found) -> list[str]:
     risks += [
         f"{entry.model} takes {entry.duration_s:.0f} s, more than half of the {life_s / 60:.0f} min its record lives"
         for entry in models
-        if entry.duration_s is not None and entry.duration_s > life_s / 2
+        if not submit.is_synchronous and entry.duration_s is not None and entry.duration_s > life_s / 2
+    ]
+    risks += [
+        f"{entry.model} takes {entry.duration_s:.0f} s, more than half of the {patience_s:.0f} s its reply may take"
+        for entry in models
+        if submit.is_synchronous and entry.duration_s is not None and entry.duration_s > patience_s / 2
     ]
     risks += [
         f"the price of {entry.model} is not known: set {budget}.price_usd"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from engine.doctor.check import Check
+    from engine.provider.contract import ResultTable
     from engine.provider.description import ProviderDescription
 
 
@@ -62,12 +63,12 @@ def _list() -> Iterator[str]:
     for name in PRESETS:
         found = load_description(name)
         if name == "simulator":
-            yield f"{name:<11}the local one, for rehearsals: nothing is paid, nothing leaves this machine"
+            yield f"{name:<14}the local one, for rehearsals: nothing is paid, nothing leaves this machine"
             continue
         key = f"{found.api_key_env} {'is set' if os.environ.get(found.api_key_env) else 'is not set'}"
         models = counted(len(found.models), "known model") if found.models else "any model"
         settles = "lost replies are looked up" if found.history_url else "a lost reply stays unknown"
-        yield f"{name:<11}{key}; {models}; {settles}"
+        yield f"{name:<14}{key}; {models}; {settles}"
     yield ""
     yield "more about one: engine providers check NAME; one of your own: a path that ends in .toml"
 
@@ -77,14 +78,17 @@ def _explained(found: ProviderDescription) -> Iterator[str]:
     body = f'{{"{submit.wrap}": the params}}' if submit.wrap else "the params"
     more = f', with the model as "{submit.model_key}"' if submit.model_key else ""
     yield f"{'provider':<13}{found.name}"
-    yield f"{'submits to':<13}POST {found.base_url}{submit.path}: {body}{more}; its id is {submit.id} of the reply"
-    asks = [f"the address in {status.url_from} of that reply"] if status.url_from else []
-    asks += [f"GET {found.base_url}{status.path}"] if status.path else []
-    yield f"{'asks at':<13}{', or else '.join(asks)}"
-    fails = [*status.failed, *([f"anything in {status.failed_if}"] if status.failed_if else [])]
-    yield f"{'words':<13}{status.word} is {' or '.join(status.done)} when done; {' or '.join(fails)} is failure"
-    where = "the same reply" if result.is_in_status else f"a second request ({result.url_from or result.path})"
-    yield f"{'result':<13}{where}; files at {', '.join(result.outputs)}"
+    yield f"{'submits to':<13}POST {found.base_url}{submit.path}: {body}{more}; {_reply_words(found)}"
+    if submit.is_synchronous:
+        yield f"{'result':<13}that reply: the file itself, or JSON with files at {', '.join(result.outputs)}"
+    else:
+        asks = [f"the address in {status.url_from} of that reply"] if status.url_from else []
+        asks += [f"GET {found.base_url}{status.path}"] if status.path else []
+        held = f"; it may be held for {duration_words(status.wait_s)}" if status.wait_s else ""
+        yield f"{'asks at':<13}{', or else '.join(asks)}{held}"
+        fails = [*status.failed, *([f"anything in {status.failed_if}"] if status.failed_if else [])]
+        yield f"{'words':<13}{status.word} is {' or '.join(status.done)} when done; {' or '.join(fails)} is failure"
+        yield f"{'result':<13}{_result_words(result)}"
     yield f"{'key':<13}{found.auth.header}: {found.auth.value}, from {found.api_key_env}"
     lives = (duration_words(found.record_life_s), duration_words(found.output_life_s))
     yield f"{'keeps':<13}records for {lives[0]}, files for {lives[1]}"
@@ -92,6 +96,21 @@ def _explained(found: ProviderDescription) -> Iterator[str]:
         "are looked up in its history" if found.history_url else "stay unknown: no history"
     )
     yield f"{'models':<13}{', '.join(sorted(found.models)) or 'any; none is described'}"
+
+
+def _reply_words(found: ProviderDescription) -> str:
+    submit = found.submit
+    if not submit.is_synchronous:
+        return f"its id is {submit.id} of the reply"
+    patience = f", for which up to {duration_words(submit.reply_s_max)} are waited" if submit.reply_s_max else ""
+    return f"the reply is the result{patience}; its id is {submit.id or 'made by us'}"
+
+
+def _result_words(result: ResultTable) -> str:
+    if result.bytes:
+        return f"the same reply; the file is at {result.url_from or result.path}, and the key is shown there"
+    where = "the same reply" if result.is_in_status else f"a second request ({result.url_from or result.path})"
+    return f"{where}; files at {', '.join(result.outputs)}"
 
 
 def _asked(description: str) -> list[Check]:

@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from engine import __version__
+from engine.connection import describe
 from engine.doctor.check import Check, ok, problem, warning
-from engine.parts import READ_CONCURRENCY, SUBMIT_CONCURRENCY
+from engine.parts import read_concurrency, submit_concurrency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -97,8 +98,9 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def open_files(config: RunConfig) -> list[Check]:
     """Hold the limit of open files against what may be open at once."""
-    submits = min(SUBMIT_CONCURRENCY, config.limits.max_in_flight)
-    reads = min(READ_CONCURRENCY, config.limits.max_in_flight)
+    description = describe(config)
+    submits = min(submit_concurrency(description), config.limits.max_in_flight)
+    reads = min(read_concurrency(description), config.limits.max_in_flight)
     downloads = FILES_PER_DOWNLOAD * config.downloads.concurrency if config.downloads.enabled else 0
     needed = submits + reads + downloads + FILES_OF_ITS_OWN
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from engine.job.records import JobError
 
 
+UNNAMED = "unnamed-"
+"""What a request id begins with that we made, because the provider gave none."""
+
+
 @dataclass(slots=True, eq=False)
 class Flight:
     """One job between being read and being at rest.
@@ -36,7 +40,8 @@ class Flight:
         queued: whether it waited in the provider's queue when it was last asked about.
         poll_at: when its next poll is to be offered, by the monotonic clock; 0 if none is planned.
         failures: how often in a row the present step brought no answer; drives the back-off.
-        media: where its files are, once it is READY: ``{"urls", "bytes_expected", "content_type"}``.
+        media: where its files are, once it is READY: ``{"urls", "bytes_expected", "content_type"}``; None if they came
+            with the result and are too long to be kept in memory: the ledger has them.
         price_usd: what was reserved for it.
         cost_usd: what the provider charged, once it said.
         error: why it was set aside, if it was.

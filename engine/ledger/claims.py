@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engine.job.flight import Flight
+from engine.job.flight import UNNAMED, Flight
 
 if TYPE_CHECKING:
     import sqlite3
@@ -16,8 +16,8 @@ class Claims(NamedTuple):
 
     Attributes:
         owners: the jobs of this run that own a request, by its id.
-        claimants: every submission of the model that has no id; those come first whose reply may still come, because
-            they must not lose their row to a lost one.
+        claimants: every submission of the model to which the provider gave no id that we know; those come first that
+            were answered or whose reply may still come, because they must not lose their row to a lost one.
     """
 
     owners: dict[str, Flight]
@@ -31,7 +31,8 @@ def claims(db: sqlite3.Connection, model: str, request_ids: Sequence[str]) -> Cl
         for request_id in request_ids
         if (row := db.execute(_OWNER, (request_id,)).fetchone()) is not None
     }
-    return Claims(owners, [_claimant(row) for row in db.execute(_WITHOUT_ID, (model,))])
+    unnamed = db.execute(_UNNAMED, (UNNAMED, UNNAMED[:-1] + chr(ord(UNNAMED[-1]) + 1), model))
+    return Claims(owners, [_claimant(row) for row in (*unnamed, *db.execute(_WITHOUT_ID, (model,)))])
 
 
 def first_intent_after(db: sqlite3.Connection, model: str, utc: float) -> float | None:
@@ -49,6 +50,7 @@ _CLAIMANT = (
     " FROM attempt JOIN input USING (job) JOIN job USING (job)"
 )
 _OWNER = _CLAIMANT + " WHERE request_id = ?"
+_UNNAMED = _CLAIMANT + " WHERE request_id >= ? AND request_id < ? AND model = ?"
 _WITHOUT_ID = _CLAIMANT + (  # noqa: S608 (our own words)
     " WHERE state IN ('submitting', 'unknown', 'held') AND model = ? AND request_id IS NULL"
     " AND attempt = (SELECT max(attempt) FROM attempt AS latest WHERE latest.job = job.job)"

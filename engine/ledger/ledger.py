@@ -24,9 +24,10 @@ from engine.ledger.counts import (
     count_waiting_by_provider,
     providers_of_unfinished,
 )
-from engine.ledger.group_commit import GroupCommitter, RefusedChange
+from engine.ledger.group_commit import GroupCommitter
 from engine.ledger.intake import InputRow, Spooled, SpoolMark, insert_line
 from engine.ledger.moves import move, note, set_attempt_error
+from engine.ledger.outcomes import MEDIA_AT_HAND_BYTES_MAX, accept, record
 from engine.ledger.reopening import reopen
 from engine.ledger.schema import open_for_writing
 
@@ -175,20 +176,19 @@ class Ledger:
         Raises:
             RefusedChange: another job already owns that request id.
         """
+        await self._committer.commit(lambda db: accept(db, job, attempt, request_id, utc=utc, addresses=addresses))
+
+    async def answered(self, flight: Flight, *, metrics: Metrics, output: Any, media: dict[str, Any]) -> None:
+        """SUBMITTING → READY in one commit: the reply to the submission ``flight`` was its result.
+
+        Raises:
+            RefusedChange: another job already owns the request id of ``flight``.
+        """
 
         def change(db: sqlite3.Connection) -> None:
-            owner = db.execute("SELECT job, attempt FROM attempt WHERE request_id = ?", (request_id,)).fetchone()
-            if owner is not None and owner[0] != job:
-                raise RefusedChange(f"request id {request_id} already belongs to job number {owner[0]}")
-            if owner is not None and owner[1] != attempt:
-                # The provider recognised the job and named it as before; the name follows the newer attempt.
-                db.execute("UPDATE attempt SET request_id = NULL WHERE job = ? AND attempt = ?", owner)
-            move(db, job, State.SUBMITTED, attempts=attempt)
-            db.execute(
-                "UPDATE attempt SET request_id = ?, addresses = ?, submitted_utc = ?, error = NULL"
-                " WHERE job = ? AND attempt = ?",
-                (request_id, encode_json(dict(addresses)) if addresses else None, utc, job, attempt),
-            )
+            name = flight.request_id
+            accept(db, flight.job, flight.attempts, name, utc=flight.submitted_utc, addresses=None)
+            record(db, flight, metrics=metrics, output=output, media=media, lag_s=None)
 
         await self._committer.commit(change)
 
@@ -217,27 +217,18 @@ class Ledger:
         self, flight: Flight, *, metrics: Metrics, output: Any, media: dict[str, Any], lag_s: float | None
     ) -> None:
         """SUBMITTED or READY → READY: the result is recorded, its files are still to be fetched."""
+        await self._committer.commit(
+            lambda db: record(db, flight, metrics=metrics, output=output, media=media, lag_s=lag_s)
+        )
 
-        def change(db: sqlite3.Connection) -> None:
-            move(db, flight.job, State.READY)
-            db.execute(
-                "UPDATE attempt SET completed_utc = ?, cost_usd = coalesce(?, cost_usd), queue_s = ?, inference_s = ?,"
-                " lag_s = ?, polls = ?, output = ?, media = ? WHERE job = ? AND attempt = ?",
-                (
-                    flight.completed_utc,
-                    metrics.cost_usd,
-                    metrics.queue_s,
-                    metrics.inference_s,
-                    lag_s,
-                    flight.polls,
-                    encode_json(output),
-                    encode_json(media),
-                    flight.job,
-                    flight.attempts,
-                ),
+    async def media_of(self, job: int, attempt: int) -> dict[str, Any]:
+        """Return where the files of a result are; each may be as long as a reply, so it is read only when needed."""
+        found: dict[str, Any] = await self.read(
+            lambda db: decode_json(
+                db.execute("SELECT media FROM attempt WHERE job = ? AND attempt = ?", (job, attempt)).fetchone()[0]
             )
-
-        await self._committer.commit(change)
+        )
+        return found
 
     async def relocated(self, job: int, attempt: int, media: dict[str, Any]) -> None:
         """READY → READY: the files of a result are somewhere else now."""
@@ -248,15 +239,23 @@ class Ledger:
 
         await self._committer.commit(change)
 
-    async def stored(self, job: int, attempt: int, files: Sequence[StoredFile], *, utc: float) -> int:
+    async def stored(
+        self, job: int, attempt: int, files: Sequence[StoredFile], *, utc: float, media: dict[str, Any] | None = None
+    ) -> int:
         """READY → STORED: every file is complete, verified and durable under its final name.
 
         Returns how many copies of the job were answered with it.
+
+        Args:
+            media: what stays of where the files were, if they came with the result and need not be kept twice.
         """
 
         def change(db: sqlite3.Connection) -> int:
             move(db, job, State.STORED, status="succeeded")
-            db.execute("UPDATE attempt SET stored_utc = ? WHERE job = ? AND attempt = ?", (utc, job, attempt))
+            db.execute(
+                "UPDATE attempt SET stored_utc = ?, media = coalesce(?, media) WHERE job = ? AND attempt = ?",
+                (utc, None if media is None else encode_json(media), job, attempt),
+            )
             db.execute("DELETE FROM file WHERE job = ?", (job,))
             db.executemany(
                 "INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -373,7 +372,8 @@ class Ledger:
 
     async def under_way(self, state: State) -> list[Flight]:
         """Return every job that is SUBMITTED or READY, oldest submission first."""
-        found: list[Flight] = await self.read(lambda db: [_flight(row) for row in db.execute(_UNDER_WAY, (state,))])
+        bounds = (MEDIA_AT_HAND_BYTES_MAX, state)
+        found: list[Flight] = await self.read(lambda db: [_flight(row) for row in db.execute(_UNDER_WAY, bounds)])
         return found
 
     async def reopen(self, chosen: Selection) -> Reopened:
@@ -457,7 +457,8 @@ _HELD = (
     " (SELECT 1 FROM attempt AS unanswered WHERE unanswered.job = job.job AND unanswered.attempt > job.attempts)"
 )
 _UNDER_WAY = (
-    "SELECT job, id, model, attempts, params, request_id, addresses, submitted_utc, completed_utc, polls, media"
+    "SELECT job, id, model, attempts, params, request_id, addresses, submitted_utc, completed_utc, polls,"
+    " CASE WHEN length(media) <= ? THEN media END"
     " FROM job INDEXED BY job_unfinished CROSS JOIN input USING (job) CROSS JOIN attempt USING (job)"
     " WHERE state = ? AND state <> 'done' AND attempt.attempt = job.attempts ORDER BY submitted_utc"
 )

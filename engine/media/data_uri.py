@@ -8,9 +8,13 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from engine.media.content import BadMediaError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 HEADER_CHARS_MAX = 256
 
@@ -25,6 +29,24 @@ def is_data_uri(url: str) -> bool:
 def header(url: str) -> str:
     """Return the part before the content: short, and enough to say where a file came from."""
     return url[:HEADER_CHARS_MAX].partition(",")[0] + ","
+
+
+def is_spent(url: str) -> bool:
+    """Tell whether ``url`` is the head of a ``data:`` URI alone: its content was given up, or never was there."""
+    return is_data_uri(url) and url == header(url)
+
+
+def without_contents(value: Any, urls: Collection[str]) -> Any:
+    """Return JSON with the head alone of each ``data:`` URI that is among ``urls``, the files of a result."""
+    match value:
+        case str():
+            return header(value) if value in urls and is_data_uri(value) else value
+        case list():
+            return [without_contents(item, urls) for item in value]
+        case dict():
+            return {key: without_contents(item, urls) for key, item in value.items()}
+        case _:
+            return value
 
 
 def bytes_upper_bound(url: str) -> int:

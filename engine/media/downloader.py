@@ -215,6 +215,8 @@ class Downloader:
 
     async def _fill(self, task: DownloadTask, part: PartFile) -> tuple[MediaFacts, tuple[str, ...]]:
         """Try until the part is proved whole."""
+        if data_uri.is_spent(task.url):
+            raise DownloadError("url_gone", "the file came with the result, which is no longer kept")
         if data_uri.is_data_uri(task.url):
             return await self._judge(task, part, await self._pour_data_uri(task.url, part), _Tries())
         try:

@@ -31,10 +31,25 @@ def named_addresses(body: dict[str, Any], provider: ProviderDescription) -> dict
 
 def address(provider: ProviderDescription, base_url: str, kind: AddressOf, request: Request) -> str | None:
     """Return where a request is asked about; None if no address of the provider's is known."""
+    at = "status" if provider.result.is_in_status else kind
+    return _named_or_built(provider, base_url, at, request)
+
+
+def content_address(provider: ProviderDescription, base_url: str, request: Request) -> str | None:
+    """Return where the file itself is, for those who show the key; None if no address of the provider's is known."""
+    return _named_or_built(provider, base_url, "result", request)
+
+
+def key_headers(provider: ProviderDescription, api_key: str) -> dict[str, str]:
+    """Return the headers that a request needs to be let in: those that show the key, and the description's own."""
+    return {**provider.headers, provider.auth.header: provider.auth.value.replace("{key}", api_key)}
+
+
+def _named_or_built(provider: ProviderDescription, base_url: str, kind: AddressOf, request: Request) -> str | None:
     named = request.addresses.get(kind)
     if named and is_trusted(named, base_url, provider):
         return named
-    path = provider.status.path if kind == "status" or provider.result.is_in_status else provider.result.path
+    path = provider.status.path if kind == "status" else provider.result.path
     return base_url + path.format(id=request.id, model=bare_model(request.model)) if path else None
 
 

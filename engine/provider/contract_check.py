@@ -11,7 +11,9 @@ import string
 from typing import TYPE_CHECKING
 
 from engine.errors import ConfigError
+from engine.provider.contract import NOT_ASKED_ABOUT
 from engine.provider.json_path import path_problem
+from engine.provider.reply import HEADER
 from engine.toml_tables import shown
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ def check_contract(description: ProviderDescription, where: str) -> None:
         ConfigError: with the key and what it must be.
     """
     for problem in (
+        *_contradictions(description),
         *_addresses(description),
         *_places(description),
         *_words(description),
@@ -38,6 +41,27 @@ def check_contract(description: ProviderDescription, where: str) -> None:
         *_uploads(description),
     ):
         raise ConfigError(f"{where}{problem}")
+
+
+def _contradictions(description: ProviderDescription) -> Iterator[str]:
+    """Name what has no meaning beside what else is said: whoever wrote it expects what will not happen."""
+    submit, result = description.submit, description.result
+    if submit.is_synchronous:
+        if description.status != NOT_ASKED_ABOUT:
+            yield "status has no meaning with submit.answers = 'result': nothing is asked about; remove the table"
+        for key in ("path", "url_from", "bytes", "word", "failed_codes"):
+            if getattr(result, key):
+                yield f"result.{key} has no meaning with submit.answers = 'result': the reply is the result; remove it"
+    elif description.status == NOT_ASKED_ABOUT:
+        yield "status is missing: where is a request asked about, and by which words is it done or failed?"
+    if result.bytes:
+        if not result.path and not result.url_from:
+            yield "result.path is missing: with result.bytes it is where the file itself is; it holds {id}"
+        for key in ("outputs", "word", "failed_codes"):
+            if getattr(result, key):
+                yield f"result.{key} has no meaning with result.bytes: what is at result.path is the file; remove it"
+    elif not result.outputs:
+        yield "result.outputs is missing: where in the result are its files?"
 
 
 def _addresses(description: ProviderDescription) -> Iterator[str]:
@@ -56,7 +80,7 @@ def _addresses(description: ProviderDescription) -> Iterator[str]:
         yield "submit.path is empty"
     if not submit.model_key and "{model}" not in submit.path:
         yield "submit.path must hold {model}, or submit.model_key must say where in the body the model is named"
-    if not status.path and not status.url_from:
+    if not submit.is_synchronous and not status.path and not status.url_from:
         yield "status.path is missing: where is a request asked about? It holds {id}"
     for key, path in ids:
         if path and "{id}" not in path:
@@ -74,7 +98,8 @@ def _places(description: ProviderDescription) -> Iterator[str]:
         "result.word": result.word,
         **{f"metrics.{name}": getattr(metrics, name) for name in metrics.__struct_fields__},
     }
-    needed = {"submit.id", "status.word"}
+    in_headers = {"submit.id", *(key for key in one if key.startswith("metrics."))}
+    needed = {"status.word"} if submit.is_synchronous and not description.history_url else {"status.word", "submit.id"}
     lists = {
         "errors": description.errors,
         "result.size": result.size,
@@ -83,7 +108,10 @@ def _places(description: ProviderDescription) -> Iterator[str]:
         "upload.urls": description.upload.urls,
     }
     for key, path in (*one.items(), *((key, path) for key, paths in lists.items() for path in paths)):
-        if (path or key in needed) and (problem := path_problem(path)):
+        if key in in_headers and path.startswith(HEADER):
+            if not _HEADER.match(path.removeprefix(HEADER)):
+                yield f"{key} is no name of a header behind '{HEADER}': {shown(path)}"
+        elif (path or key in needed) and (problem := path_problem(path)):
             yield f"{key} {problem}"
     for path in result.outputs:
         if problem := path_problem(path, many=True):
@@ -104,7 +132,7 @@ def _uploads(description: ProviderDescription) -> Iterator[str]:
 
 def _words(description: ProviderDescription) -> Iterator[str]:
     status = description.status
-    if not status.done:
+    if not status.done and not description.submit.is_synchronous:
         yield "status.done is empty: by which word is a request done?"
     groups = {"done": status.done, "failed": status.failed, "gone": status.gone}
     seen: dict[str, str] = {}

@@ -19,6 +19,7 @@ from engine.errors import ConfigError, nearest
 from engine.job.model import Kind, MediaClass, Model, Output, Parameter
 from engine.job.model_name import model_name_problem
 from engine.provider.contract import (
+    NOT_ASKED_ABOUT,
     AuthTable,
     CreditsTable,
     MetricsTable,
@@ -58,7 +59,7 @@ class ProviderDescription(msgspec.Struct, frozen=True, kw_only=True):
         errors: places of an explanation in a reply, all of which are shown.
         auth: how the key is shown.
         submit: how a job is submitted.
-        status: how a request is asked about.
+        status: how a request is asked about; left out where the reply to a submission is its result.
         result: where its result is.
         metrics: where a reply says what the request came to.
         credits: how the account's balance is read.
@@ -80,7 +81,7 @@ class ProviderDescription(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[str, ...] = ERROR_PLACES
     auth: AuthTable = AuthTable()
     submit: SubmitTable
-    status: StatusTable
+    status: StatusTable = NOT_ASKED_ABOUT
     result: ResultTable
     metrics: MetricsTable = MetricsTable()
     credits: CreditsTable = CreditsTable()

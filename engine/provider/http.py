@@ -10,27 +10,35 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
 import ssl
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 import orjson
+from multidict import CIMultiDict
 from yarl import URL
 
 from engine.job.model_name import bare_model
-from engine.provider.addresses import address
-from engine.provider.protocol import Unavailable, WrongContract
+from engine.provider.addresses import address, content_address, key_headers
+from engine.provider.protocol import NotFound, Result, Unavailable, WrongContract
 from engine.provider.reply import NoReply, Reply
 from engine.provider.verdicts import balance_usd, fetch_verdict, poll_verdict, submit_verdict, upload_verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import SimpleNamespace, TracebackType
+
+    from aiohappyeyeballs import AddrInfoType
+    from multidict import CIMultiDictProxy
 
     from engine.clock import Clock
     from engine.provider.description import ProviderDescription
     from engine.provider.protocol import FetchVerdict, PollVerdict, Request, SubmitVerdict, UploadVerdict
 
 _NO_ADDRESS = WrongContract("no address of the provider's is known at which the request could be asked about")
+_NEVER_ASKED = NotFound("the reply to its submission was its result; only the provider's history knows it now")
 USER_AGENT = "media-batch-engine"
 REDACTED = b"[key]"
 UPLOAD_FLOOR_BYTES_PER_S = 50_000
@@ -38,6 +46,8 @@ UPLOAD_FLOOR_BYTES_PER_S = 50_000
 WHOLE_BODY_BYTES_MAX = 1024 * 1024
 """What aiohttp hands to the transport in one piece; it warns about more."""
 _READ_BLOCK_BYTES = 65_536
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 6}
+"""Seconds of silence before the first sign of life, seconds between two, signs unanswered before it is given up."""
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -72,30 +82,39 @@ class HttpProvider:
         submit_timeout_s: float,
         request_timeout_s: float,
         reply_bytes_max: int,
-        connections_max: int = 64,
+        submits_max: int = 64,
+        reads_max: int = 64,
     ) -> None:
         self._description = description
         self._base_url = base_url.rstrip("/")
         self._upload_url = upload_url
         self._key = api_key.encode()
         self._headers = {
-            **description.headers,
-            description.auth.header: description.auth.value.replace("{key}", api_key),
+            **key_headers(description, api_key),
             "User-Agent": USER_AGENT,
             "Accept": "application/json",
             "Accept-Encoding": "identity",
         }
+        self._submit_headers = {
+            **self._headers,
+            "Content-Type": "application/json",
+            **({"Accept": "*/*"} if description.submit.is_synchronous else {}),
+        }
         self._clock = clock
         self._reply_bytes_max = reply_bytes_max
-        self._connections_max = connections_max
-        self._submit_timeout = aiohttp.ClientTimeout(total=submit_timeout_s, sock_connect=connect_timeout_s)
+        self._submits_max = submits_max
+        self._reads_max = reads_max
+        reply_s_max = max(submit_timeout_s, description.submit.reply_s_max)
+        status_s_max = request_timeout_s + description.status.wait_s
+        self._submit_timeout = aiohttp.ClientTimeout(total=reply_s_max, sock_connect=connect_timeout_s)
+        self._status_timeout = aiohttp.ClientTimeout(total=status_s_max, sock_connect=connect_timeout_s)
         self._read_timeout = aiohttp.ClientTimeout(total=request_timeout_s, sock_connect=connect_timeout_s)
         self._submits: aiohttp.ClientSession | None = None
         self._reads: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._submits = self._session(force_close=True)
-        self._reads = self._session(force_close=False)
+        self._submits = self._session(self._submits_max, force_close=True)
+        self._reads = self._session(self._reads_max, force_close=False)
         return self
 
     async def __aexit__(
@@ -122,17 +141,31 @@ class HttpProvider:
 
     async def poll(self, request: Request) -> PollVerdict:
         """Ask whether a request is finished; see ``Provider.poll``."""
+        if self._description.submit.is_synchronous:
+            return _NEVER_ASKED
         url = address(self._description, self._base_url, "status", request)
         if url is None:
             return _NO_ADDRESS
-        return poll_verdict(await self.get(url), self._description, utc=self._clock.utc())
+        reply = await self._get(url, self._status_timeout)
+        verdict = poll_verdict(reply, self._description, utc=self._clock.utc())
+        return self._with_content(verdict, request) if isinstance(verdict, Result) else verdict
 
     async def fetch(self, request: Request) -> FetchVerdict:
         """Read the result of a completed request; see ``Provider.fetch``."""
+        if self._description.submit.is_synchronous:
+            return _NEVER_ASKED
         url = address(self._description, self._base_url, "result", request)
         if url is None:
             return _NO_ADDRESS
-        return fetch_verdict(await self.get(url), self._description, utc=self._clock.utc())
+        verdict = fetch_verdict(await self.get(url), self._description, utc=self._clock.utc())
+        return self._with_content(verdict, request) if isinstance(verdict, Result) else verdict
+
+    def _with_content(self, result: Result, request: Request) -> Result | WrongContract:
+        """Name the file of a result where its address answers the file itself."""
+        if not self._description.result.bytes:
+            return result
+        url = content_address(self._description, self._base_url, request)
+        return _NO_ADDRESS if url is None else replace(result, urls=(url,))
 
     async def upload(self, data_uri: str) -> UploadVerdict:
         """Upload one file; see ``Uploader.upload``."""
@@ -158,15 +191,20 @@ class HttpProvider:
 
     async def get(self, url: str) -> Reply | NoReply:
         """Make one GET with the key; only for addresses of the provider's API."""
-        assert self._reads is not None
-        return await self._request(self._reads, "GET", url, timeout=self._read_timeout)
+        return await self._get(url, self._read_timeout)
 
-    def _session(self, *, force_close: bool) -> aiohttp.ClientSession:
+    async def _get(self, url: str, timeout: aiohttp.ClientTimeout) -> Reply | NoReply:  # noqa: ASYNC109 (aiohttp's own)
+        assert self._reads is not None
+        return await self._request(self._reads, "GET", url, timeout=timeout)
+
+    def _session(self, connections_max: int, *, force_close: bool) -> aiohttp.ClientSession:
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(_note_headers_sent)
         host = URL(self._base_url).host
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections_max, force_close=force_close),
+            connector=aiohttp.TCPConnector(
+                limit=connections_max, force_close=force_close, socket_factory=_watched_socket
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=host not in _LOOPBACK,
             trace_configs=[trace],
@@ -184,7 +222,7 @@ class HttpProvider:
     ) -> Reply | NoReply:
         """Make one exchange; every way in which the network can fail becomes a ``NoReply``."""
         exchange = _Exchange()
-        headers = self._headers if content is None else {**self._headers, "Content-Type": "application/json"}
+        headers = self._headers if content is None else self._submit_headers
         try:
             async with session.request(
                 method,
@@ -199,7 +237,7 @@ class HttpProvider:
                 if body is None:
                     return NoReply(f"a reply of more than {self._reply_bytes_max} bytes", sent=True)
                 # Some servers repeat the key that they refuse; what they say is kept in the ledger and the log.
-                return Reply(response.status, response.headers, body.replace(self._key, REDACTED))
+                return Reply(response.status, self._redacted(response.headers), body.replace(self._key, REDACTED))
         except aiohttp.ClientConnectorCertificateError as error:
             return NoReply(f"the certificate of {error.host} was refused", sent=exchange.sent, bad_certificate=True)
         except aiohttp.ClientSSLError as error:
@@ -209,6 +247,12 @@ class HttpProvider:
         except ValueError as error:
             # aiohttp raises ValueError for some malformed replies; nothing was decided by the server.
             return NoReply(_reason(error), sent=exchange.sent)
+
+    def _redacted(self, headers: CIMultiDictProxy[str]) -> Mapping[str, str]:
+        key = self._key.decode()
+        if not any(key in value for value in headers.values()):
+            return headers
+        return CIMultiDict((name, value.replace(key, REDACTED.decode())) for name, value in headers.items())
 
     async def _read_capped(self, response: aiohttp.ClientResponse) -> bytes | None:
         """Read the body block by block, so that neither a huge nor a highly compressed one fills the memory."""
@@ -220,6 +264,20 @@ class HttpProvider:
                 return None
             blocks.append(block)
         return b"".join(blocks)
+
+
+def _watched_socket(address: AddrInfoType) -> socket.socket:
+    """Create a socket that notices a dead peer, and keeps the machines between us from forgetting a silent one.
+
+    A reply may be minutes away. Without a sign of life in between, many networks drop the connection.
+    """
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family=family, type=kind, proto=protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):  # the operating system may have others, or its own idea
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return made
 
 
 def _reason(error: BaseException) -> str:

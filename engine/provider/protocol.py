@@ -105,6 +105,19 @@ class OutOfMoney:
     http_status: int
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The reply to the submission is its result: paid for, and perhaps nowhere else to be had.
+
+    Attributes:
+        request_id: the provider's name of the request; empty if it gave none.
+        result: the result; a file that came as the very body is a ``data:`` URI among its ``urls``.
+    """
+
+    request_id: str
+    result: Result
+
+
 # --- verdicts that any request may get ------------------------------------------------------------
 
 
@@ -217,7 +230,16 @@ class UploadRefused:
 UploadFailure: TypeAlias = UploadRefused | Unavailable | Throttled | Unauthorized | WrongContract
 UploadVerdict: TypeAlias = Uploaded | UploadFailure
 SubmitVerdict: TypeAlias = (
-    Accepted | NotSent | ServerError | Rejected | UnknownOutcome | OutOfMoney | Throttled | Unauthorized | WrongContract
+    Accepted
+    | Answered
+    | NotSent
+    | ServerError
+    | Rejected
+    | UnknownOutcome
+    | OutOfMoney
+    | Throttled
+    | Unauthorized
+    | WrongContract
 )
 PollVerdict: TypeAlias = (
     Working | Completed | Result | Failed | NotFound | Unavailable | Throttled | Unauthorized | WrongContract

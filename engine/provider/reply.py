@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ERROR_TEXT_CHARS_MAX = 2_000
+HEADER = "header:"
+"""What a place begins with that is a header of the reply."""
 ERROR_PLACES = ("error", "error_description", "message", "detail")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,128}\Z", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?\Z", re.ASCII)
@@ -43,6 +45,12 @@ class Reply:
         """Return the body if it is a JSON object, else an empty one."""
         value = self.json()
         return value if isinstance(value, dict) else {}
+
+    def value_at(self, place: str, body: Any) -> Any:
+        """Return the value at a place: a path into ``body``, its JSON, or a header as text; None if there is none."""
+        if place.startswith(HEADER):
+            return self.headers.get(place.removeprefix(HEADER))
+        return value_at(body, place)
 
     def error_text(self, places: Sequence[str] = ERROR_PLACES) -> str:
         """Return the server's explanation, shortened; for a page that is not JSON, only what kind of page it is."""
@@ -77,8 +85,12 @@ class NoReply:
 
 
 def request_id_at(body: Mapping[str, Any], place: str) -> str | None:
-    """Return the usable request id at a place of a reply: opaque, but safe in a URL path and a file name."""
-    value = value_at(body, place)
+    """Return the usable request id at a place of a body."""
+    return usable_request_id(value_at(body, place))
+
+
+def usable_request_id(value: Any) -> str | None:
+    """Return a request id if it is usable: opaque, but safe in a URL path and a file name."""
     return value if isinstance(value, str) and _REQUEST_ID.match(value) else None
 
 
@@ -91,12 +103,12 @@ def number(value: Any) -> float | None:
     return float(value) if math.isfinite(value) and value >= 0 else None
 
 
-def media_urls(body: Mapping[str, Any], places: Sequence[str]) -> tuple[str, ...]:
+def media_urls(body: Any, places: Sequence[str]) -> tuple[str, ...]:
     """Return every URL of the first place of a body that has any; an item of a list may be an object with one."""
     return next((urls for place in places if (urls := _urls_at(body, place))), ())
 
 
-def _urls_at(body: Mapping[str, Any], place: str) -> tuple[str, ...]:
+def _urls_at(body: Any, place: str) -> tuple[str, ...]:
     found = values_at(body, place)
     if place.endswith(EVERY):
         found = [item.get("url") if isinstance(item, dict) else item for item in found]

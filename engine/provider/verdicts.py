@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from engine.job.records import JobError
 from engine.provider.addresses import named_addresses
+from engine.provider.answers import answered
 from engine.provider.json_path import value_at
 from engine.provider.protocol import (
     Accepted,
     Completed,
     Failed,
-    Metrics,
     NotFound,
     NotReady,
     NotSent,
     OutOfMoney,
     Rejected,
-    Result,
     ServerError,
     Throttled,
     Unauthorized,
@@ -34,7 +33,8 @@ from engine.provider.protocol import (
     Working,
     WrongContract,
 )
-from engine.provider.reply import NoReply, Reply, media_urls, number, request_id_at
+from engine.provider.reply import NoReply, Reply, media_urls, number, usable_request_id
+from engine.provider.results import metrics_of, result_of
 from engine.provider.throttle import throttle_wait_s
 
 if TYPE_CHECKING:
@@ -52,13 +52,16 @@ def submit_verdict(reply: Reply | NoReply, provider: ProviderDescription, *, mod
         if reply.bad_certificate:
             return WrongContract(reply.reason)
         return UnknownOutcome(reply.reason) if reply.sent else NotSent(reply.reason)
-    status, text = reply.status, reply.error_text(provider.errors)
+    status = reply.status
     if 200 <= status < 300:  # noqa: PLR2004 (the HTTP class of success)
+        if provider.submit.is_synchronous:
+            return answered(reply, provider)
         body = reply.object()
-        request_id = request_id_at(body, provider.submit.id)
+        request_id = usable_request_id(reply.value_at(provider.submit.id, body))
         if request_id is None:
             return UnknownOutcome(f"HTTP {status} without a usable request id", status)
         return Accepted(request_id, named_addresses(body, provider))
+    text = reply.error_text(provider.errors)
     if status == NOT_ACCEPTABLE and _is_about_content_type(text):
         return WrongContract(f"the provider refuses how we speak: {text}", status)
     if _is_about_money(status, text, provider):
@@ -94,7 +97,9 @@ def poll_verdict(reply: Reply | NoReply, provider: ProviderDescription, *, utc: 
         if word in rules.done and counts:
             if value_at(body, rules.failed_if):
                 return _failed(reply, body, provider)
-            return _result(body, provider) if provider.result.is_in_status else Completed(_metrics(body, provider))
+            if provider.result.is_in_status:
+                return result_of(reply, body, provider)
+            return Completed(metrics_of(reply, body, provider))
         if word in rules.gone and (counts or reply.status in {404, 410}):
             return NotFound(str(word))
         if isinstance(word, str) and counts:
@@ -118,7 +123,7 @@ def fetch_verdict(reply: Reply | NoReply, provider: ProviderDescription, *, utc:
             # A body that names another status may name URLs too: those of the inputs.
             told = not rules.word or word in provider.status.done
             if told or (not isinstance(word, str) and media_urls(body, rules.outputs)):
-                return _result(body, provider)
+                return result_of(reply, body, provider)
             return NotReady(f"the result still says {word!r}")
     return _reading_verdict(reply, provider, utc=utc)
 
@@ -152,25 +157,7 @@ def balance_usd(reply: Reply, provider: ProviderDescription) -> float | None:
 
 
 def _failed(reply: Reply, body: dict[str, Any], provider: ProviderDescription) -> Failed:
-    return Failed(reply.error_text(provider.errors), reply.status, _metrics(body, provider))
-
-
-def _result(body: dict[str, Any], provider: ProviderDescription) -> Result:
-    rules = provider.result
-    size = next((found for place in rules.size if (found := number(value_at(body, place)))), None)
-    kinds = (value_at(body, place) for place in rules.content_type)
-    return Result(
-        body,
-        media_urls(body, rules.outputs),
-        int(size) if size else None,
-        next((kind for kind in kinds if isinstance(kind, str)), None),
-        _metrics(body, provider),
-    )
-
-
-def _metrics(body: dict[str, Any], provider: ProviderDescription) -> Metrics:
-    places = provider.metrics
-    return Metrics(**{name: number(value_at(body, getattr(places, name))) for name in places.__struct_fields__})
+    return Failed(reply.error_text(provider.errors), reply.status, metrics_of(reply, body, provider))
 
 
 def _is_about_money(status: int, text: str, provider: ProviderDescription) -> bool:

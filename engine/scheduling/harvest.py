@@ -108,6 +108,11 @@ class Harvest:
         self._tally.generating += 1
         self._plan_poll(flight)
 
+    def take_answer(self, flight: Flight, step: Fetched) -> None:
+        """Take the result that came as the reply to its submission; what it took is known to the moment."""
+        self._learn(flight, 0.0, step)
+        self._recorded(flight, step.cost_usd, step.lag_s)
+
     def take_up(self, flight: Flight) -> None:
         """Follow a request of an earlier process, or one found in the history; if it may be done, ask at once."""
         self._in_flight.board(flight)
@@ -194,7 +199,7 @@ class Harvest:
         self._on_change()
 
     def _learn(self, flight: Flight, since_s: float, step: PollStep) -> None:
-        """Show the model's policy what a poll saw; a failure ends a request like a success."""
+        """Show the model's policy what an answer told; a failure ends a request like a success."""
         policy = self._polling_for(flight.model)
         match step:
             case StillWorking():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 from engine.errors import ExitCode
 from engine.scheduling.steps import (
     AtRest,
+    Fetched,
     OutOfCredit,
     SetAside,
     SlowDown,
@@ -50,6 +51,7 @@ class Launcher:
 
     Args:
         on_accepted: called with a flight that the provider has.
+        on_answered: called with a flight whose submission was answered with its result.
         take_back: called with a job that waits again, at the moment from which it may be submitted.
         on_stop: called with a reason to stop the run.
         on_change: called after every submission: there may be room for another, or nothing left to do.
@@ -71,6 +73,7 @@ class Launcher:
         log: FilteringBoundLogger,
         setbacks: Setbacks,
         on_accepted: Callable[[Flight], None],
+        on_answered: Callable[[Flight, Fetched], None],
         take_back: Callable[[Flight], None],
         on_stop: Callable[[Stop], None],
         on_change: Callable[[], None],
@@ -88,6 +91,7 @@ class Launcher:
         self._log = log
         self._setbacks = setbacks
         self._on_accepted = on_accepted
+        self._on_answered = on_answered
         self._take_back = take_back
         self._on_stop = on_stop
         self._on_change = on_change
@@ -112,6 +116,12 @@ class Launcher:
                 self._forbidden_in_a_row = 0
                 self._log.info("submitted", id=flight.id, request_id=flight.request_id, attempt=flight.attempts)
                 self._on_accepted(flight)
+            case Fetched():
+                self._lane.accepted(permit)
+                self._credit.accepted()
+                self._forbidden_in_a_row = 0
+                self._log.info("submitted", id=flight.id, request_id=flight.request_id, attempt=flight.attempts)
+                self._on_answered(flight, step)
             case AtRest():
                 self._lane.accepted(permit)
                 self._count_forbidden(flight)

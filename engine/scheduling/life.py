@@ -8,19 +8,20 @@ before anything acts on it, the file before its state. Knows nothing of when ste
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Protocol, assert_never
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
 from engine.backoff import backoff_s
 from engine.errors import ExitCode
 from engine.input_files.stager import Staged
+from engine.job.flight import UNNAMED
 from engine.job.records import JobError, decode_json
 from engine.ledger.group_commit import RefusedChange
-from engine.media.downloader import DownloadTask
 from engine.media.failures import DiskFullError, DownloadError
-from engine.media.names import media_name
 from engine.provider.history import HistoryRow
 from engine.provider.protocol import (
     Accepted,
+    Answered,
     Completed,
     Failed,
     Metrics,
@@ -40,6 +41,7 @@ from engine.provider.protocol import (
     Working,
     WrongContract,
 )
+from engine.scheduling import outputs
 from engine.scheduling.steps import (
     AskAgain,
     AtRest,
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from engine.job.flight import Flight
     from engine.job.records import StoredFile
     from engine.ledger.ledger import Ledger
+    from engine.media.downloader import DownloadTask
     from engine.provider.history import History
     from engine.provider.protocol import Provider, UploadFailure
     from engine.scheduling.steps import DownloadStep, FetchStep, PollStep, SubmitStep
@@ -158,6 +161,8 @@ class Life:
         match verdict:
             case Accepted():
                 return await self._accept(flight, attempt, verdict)
+            case Answered():
+                return await self._take_answer(flight, attempt, verdict)
             case NotSent(reason):
                 await self._ledger.withdrawn(flight.job, attempt, spent=False)
                 return Unreachable(reason)
@@ -215,6 +220,28 @@ class Life:
                 return StopRun(_wrong_contract(message))
             case _:
                 assert_never(failure)
+
+    async def _take_answer(self, flight: Flight, attempt: int, answered: Answered) -> Fetched | AtRest:
+        """Record a result that came as the reply to its submission; nobody but the ledger has it now."""
+        result = answered.result
+        flight.attempts, flight.params, flight.sent, flight.failures = attempt, b"", b"", 0
+        # The provider had it since the POST, as far as anybody knows.
+        flight.submitted_utc, flight.submitted_at = flight.intent_utc, flight.intended_at
+        self._finish(flight, result.metrics)
+        flight.request_id = answered.request_id or self._own_request_id()
+        output, media = self._take_note(flight, result)
+        commit = partial(self._ledger.answered, flight, metrics=result.metrics, output=output, media=media)
+        try:
+            await commit()
+        except RefusedChange:
+            # Another job has that id. The reply came over the very connection of this POST, so it is this job's.
+            flight.request_id = self._own_request_id()
+            await commit()
+        end = Finished(flight.completed_at - flight.submitted_at)
+        return await self._recorded(flight, result, Fetched(result.metrics.cost_usd, None, end))
+
+    def _own_request_id(self) -> str:
+        return f"{UNNAMED}{self._rng.getrandbits(128):032x}"
 
     async def _submit_again(self, flight: Flight, attempt: int, message: str, http_status: int) -> SubmitStep:
         """Spend an attempt on a failure of the server; the last one fails the job."""
@@ -331,17 +358,22 @@ class Life:
         self, flight: Flight, result: Result, *, lag_s: float | None, end: Finished | None = None
     ) -> Fetched | AtRest:
         flight.failures = 0
+        output, media = self._take_note(flight, result)
+        await self._ledger.ready(flight, metrics=result.metrics, output=output, media=media, lag_s=lag_s)
+        return await self._recorded(flight, result, Fetched(result.metrics.cost_usd, lag_s, end))
+
+    def _take_note(self, flight: Flight, result: Result) -> tuple[Any, dict[str, Any]]:
+        """Take note of a result; return its body and its media as they are recorded."""
+        output, media = outputs.recorded(result)
         flight.cost_usd = result.metrics.cost_usd
-        flight.media = {
-            "urls": list(result.urls),
-            "bytes_expected": result.bytes_expected,
-            "content_type": result.content_type,
-        }
-        await self._ledger.ready(flight, metrics=result.metrics, output=result.output, media=flight.media, lag_s=lag_s)
+        flight.media = None if outputs.came_inside(media) else media
+        return output, media
+
+    async def _recorded(self, flight: Flight, result: Result, step: Fetched) -> Fetched | AtRest:
         if not result.urls and self._expects_media(flight.model):
             error = JobError(kind="no_media", message="the result names no file; its body is kept as output", paid=True)
             return await self._fail(flight, flight.attempts, error)
-        return Fetched(result.metrics.cost_usd, lag_s, end)
+        return step
 
     def _lag_s(self, flight: Flight, metrics: Metrics) -> float:
         """Return how long after its completion we learned of it: by the provider's figures, else half the last gap."""
@@ -355,36 +387,29 @@ class Life:
 
     async def download(self, flight: Flight) -> DownloadStep:
         """Bring every file of a recorded result to disk."""
-        assert flight.media is not None
-        urls: list[str] = flight.media["urls"]
+        media = flight.media or await self._ledger.media_of(flight.job, flight.attempts)
         files: list[StoredFile] = []
         if self._fetcher is not None:
             try:
-                for position, url in enumerate(urls):
-                    files.append(await self._fetcher.fetch(self._task(flight, position, url)))
+                files = [await self._fetcher.fetch(task) for task in outputs.download_tasks(flight, media)]
             except DownloadError as error:
-                return await self._not_downloaded(flight, error)
+                return await self._not_downloaded(flight, media, error)
             except DiskFullError as error:
                 return StopRun(Stop("disk_full", str(error), ExitCode.STORAGE, Manner.HARVEST, error.hint))
-        copies = await self._ledger.stored(flight.job, flight.attempts, files, utc=self._clock.utc())
+        spent = outputs.spent(media) if files else None
+        now = self._clock.utc()
+        copies = await self._ledger.stored(flight.job, flight.attempts, files, utc=now, media=spent)
         return AtRest(succeeded=True, stored_bytes=sum(file.bytes for file in files), copies=copies)
 
-    def _task(self, flight: Flight, position: int, url: str) -> DownloadTask:
-        assert flight.media is not None
-        only = len(flight.media["urls"]) == 1
-        return DownloadTask(
-            url=url,
-            name=media_name(flight.id, flight.request_id, position),
-            bytes_expected=flight.media["bytes_expected"] if only else None,
-            content_type=flight.media["content_type"] if only else None,
-        )
-
-    async def _not_downloaded(self, flight: Flight, error: DownloadError) -> DownloadStep:
+    async def _not_downloaded(self, flight: Flight, media: dict[str, Any], error: DownloadError) -> DownloadStep:
         match error.kind:
             case "unreachable":
                 return AskAgain(self._retry_in_s(flight))
             case "url_gone" if flight.failures < REFRESHES_MAX:
-                return await self._refresh(flight)
+                return await self._refresh(flight, media)
+            case "bad_media" if outputs.came_inside(media) and flight.failures < REFRESHES_MAX:
+                # What came inside a reply cannot be asked for again; somebody may know where the file itself is.
+                return await self._refresh(flight, media)
             case "url_gone":
                 kind = "expired"
             case _:
@@ -393,21 +418,20 @@ class Life:
         failure = JobError(kind=kind, message=message, http_status=error.http_status, paid=True)
         return await self._fail(flight, flight.attempts, failure)
 
-    async def _refresh(self, flight: Flight) -> DownloadStep:
+    async def _refresh(self, flight: Flight, media: dict[str, Any]) -> DownloadStep:
         """Ask the provider where the files are now; a URL may expire before its record does."""
         delay_s = self._retry_in_s(flight)
         verdict = await self._provider.fetch(_request(flight))
         if isinstance(verdict, Result) and verdict.urls:
-            await self._relocated(flight, verdict.urls)
+            await self._relocated(flight, media, verdict.urls)
         elif self._history is not None:
             row = await self._history.row(flight.request_id)
             if isinstance(row, HistoryRow) and row.urls:
-                await self._relocated(flight, row.urls)
+                await self._relocated(flight, media, row.urls)
         return AskAgain(delay_s)
 
-    async def _relocated(self, flight: Flight, urls: tuple[str, ...]) -> None:
-        assert flight.media is not None
-        flight.media = {**flight.media, "urls": list(urls)}
+    async def _relocated(self, flight: Flight, media: dict[str, Any], urls: tuple[str, ...]) -> None:
+        flight.media = outputs.moved(media, urls)
         await self._ledger.relocated(flight.job, flight.attempts, flight.media)
 
     def _age_s(self, flight: Flight) -> float:

@@ -230,6 +230,7 @@ class Scheduler:
             log=self._log,
             setbacks=self._setbacks,
             on_accepted=self._harvest.follow,
+            on_answered=self._harvest.take_answer,
             take_back=self._take_back,
             on_stop=self._on_stop,
             on_change=self._changed,

@@ -49,7 +49,8 @@ class Fetched:
     Attributes:
         cost_usd: what it cost, if the provider said.
         lag_s: how late we learned of its completion; None where nothing tells it.
-        end: what the very same answer told of its end, where a status comes with its result.
+        end: what the very same answer told of its end, where a result comes with the status or as the reply to the
+            submission.
     """
 
     cost_usd: float | None
@@ -102,7 +103,9 @@ class StopRun:
     stop: Stop
 
 
-SubmitStep: TypeAlias = Submitted | SubmitAgain | AtRest | SetAside | SlowDown | Unreachable | OutOfCredit | StopRun
+SubmitStep: TypeAlias = (
+    Submitted | Fetched | SubmitAgain | AtRest | SetAside | SlowDown | Unreachable | OutOfCredit | StopRun
+)
 PollStep: TypeAlias = (
     StillWorking | AskAgain | Finished | Fetched | AtRest | SetAside | SlowDown | Unreachable | StopRun
 )

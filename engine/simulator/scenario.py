@@ -60,7 +60,7 @@ OutputShape = Literal[
     "none",
 ]
 
-DialectName = Literal["segmind", "fal", "replicate", "runway", "bfl", "luma"]
+DialectName = Literal["segmind", "segmind-sync", "fal", "replicate", "runway", "bfl", "luma"]
 
 RateHeader = Literal[
     "iso_z", "iso_naive", "space", "epoch_s", "epoch_ms", "http_date", "retry_after", "literal", "none"
@@ -93,6 +93,7 @@ class Work(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     invalid_s: NotNegative = 0.003  # inference time of a job whose inputs are refused
     failed_error: str = "Model inference failed: no face was found in the image"
     failed_http_status: Literal[200, 422] = 422
+    sync_failed_http_status: Literal[400, 422, 500] = 400  # of a job that fails while its submission waits for it
 
 
 class Retention(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -213,12 +213,13 @@ class Simulator:
         app = web.Application(middlewares=[Gate(world, dialect).middleware], client_max_size=_BODY_BYTES_MAX)
         OperatorRoutes(world).add_to(app)  # first, because the routes of a dialect may match anything
         submits = SubmitRoutes(world, dialect)
-        if dialect.name == "segmind":
+        if dialect.name in ("segmind", "segmind-sync"):
             for routes in (HistoryRoutes, AccountRoutes):
                 routes(world).add_to(app)
             SyncRoutes(world, submits).add_to(app)
-        submits.add_to(app)
-        PollRoutes(world, dialect).add_to(app)
+        if dialect.status_path:
+            submits.add_to(app)
+            PollRoutes(world, dialect).add_to(app)
         return app
 
     async def _stamp(self, _request: web.Request, response: web.StreamResponse) -> None:

@@ -103,33 +103,46 @@ class SubmitRoutes:
                 return reset(request)
 
     async def _answer(self, request: web.Request, job: Job) -> web.StreamResponse:
+        after = await self.fault_after(job)
+        named = self._world.newest_last[0] if after is Fault.REPLY_WITH_OLD_ID else job
+        origin = self._world.media_url if after is Fault.FOREIGN_URLS else self._world.base_url
+        worded = self._dialect.accepted(self._world, named, origin)
+        if after is Fault.REPLY_WITHOUT_ID:
+            return json_reply({"status": "QUEUED"})
+        good = web.Response(body=orjson.dumps(worded.body), status=worded.http_status, content_type=JSON)
+        return await self.broken(request, good, after)
+
+    async def fault_after(self, job: Job) -> Fault | None:
+        """Draw what goes wrong with the good reply to an accepted submission; it may come late whatever it is."""
         draws, details = self._world.draws, self._world.scenario.fault_details
         after = draws.first(SUBMIT_AFTER, job.body_sha256, job.attempt, job.body)
         if draws.hits(Fault.REPLY_DELAYED, job.body_sha256, job.attempt, job.body):
             await asyncio.sleep(details.reply_delayed_s)
-        named = self._world.newest_last[0] if after is Fault.REPLY_WITH_OLD_ID else job
-        origin = self._world.media_url if after is Fault.FOREIGN_URLS else self._world.base_url
-        worded = self._dialect.accepted(self._world, named, origin)
-        body = orjson.dumps(worded.body)
+        return after
+
+    async def broken(self, request: web.Request, good: web.Response, after: Fault | None) -> web.StreamResponse:
+        """Send the good reply, or what becomes of it on its way."""
+        details, body = self._world.scenario.fault_details, good.body
+        assert isinstance(body, bytes)
         match after:
-            case None | Fault.FOREIGN_URLS | Fault.REPLY_WITH_OLD_ID:
-                return web.Response(body=body, status=worded.http_status, content_type=JSON)
+            case None | Fault.FOREIGN_URLS | Fault.REPLY_WITH_OLD_ID | Fault.REPLY_WITHOUT_ID:
+                return good
             case Fault.BAD_GATEWAY_AFTER:
                 return edge_page(502)
             case Fault.GATEWAY_TIMEOUT_AFTER:
                 return edge_page(504)
             case Fault.REPLY_TRUNCATED:
-                return web.Response(body=body[: len(body) // 2], content_type=JSON)
+                own = {name: value for name, value in good.headers.items() if name.lower().startswith("x-")}
+                return web.Response(body=body[: len(body) // 2], content_type=good.content_type, headers=own)
             case Fault.REPLY_CUT:
-                return await send_cut(request, body, content_type=JSON)
+                return await send_cut(request, body, content_type=good.content_type)
             case Fault.REPLY_HTML:
                 return ok_page()
-            case Fault.REPLY_WITHOUT_ID:
-                return json_reply({"status": "QUEUED"})
             case Fault.REPLY_STALLED:
                 return await stall(request, details.reply_stalled_s)
             case Fault.REPLY_SLOW:
-                return await send_byte_by_byte(request, body, content_type=JSON, byte_s=details.reply_slow_byte_s)
+                byte_s = details.reply_slow_byte_s
+                return await send_byte_by_byte(request, body, content_type=good.content_type, byte_s=byte_s)
             case _:
                 return reset(request)
 

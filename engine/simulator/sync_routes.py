@@ -1,7 +1,7 @@
 """``POST /v1/{model}``: the older synchronous call, which blocks until the job is done.
 
-The same job with the same price as under ``/v2``; the reply is the media itself, or JSON where there is
-none. It has no faults of its own. Knows nothing of polling.
+The same job with the same price as under ``/v2``, and the same faults; the reply is the media itself, or JSON where
+there is none. Knows nothing of polling.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 from aiohttp import web
 
+from engine.simulator.faults import Fault
 from engine.simulator.job import Job, JobState
 from engine.simulator.replies import JSON, json_reply
 from engine.simulator.result_body import output_fields
@@ -39,17 +40,21 @@ class SyncRoutes:
         if not isinstance(taken, Job):
             return taken
         await self._world.ended(taken)
-        if taken.state is JobState.FAILED:
-            return json_reply({"error": taken.error}, 400)
-        return self._outcome(taken)
+        after = await self._submits.fault_after(taken)
+        return await self._submits.broken(request, self._outcome(taken, after), after)
 
-    def _outcome(self, job: Job) -> web.Response:
+    def _outcome(self, job: Job, after: Fault | None) -> web.Response:
+        if job.state is JobState.FAILED:
+            return json_reply({"error": job.error}, self._world.scenario.work.sync_failed_http_status)
+        named = self._world.newest_last[0] if after is Fault.REPLY_WITH_OLD_ID else job
         headers = {
-            "x-request-id": job.request_id,
+            "x-request-id": named.request_id,
             "x-cost": str(job.price_usd),
             "x-remaining-credits": str(job.remaining_credits_usd),
             "x-generation-time": str(round(job.inference_time_s, 3)),
         }
+        if after is Fault.REPLY_WITHOUT_ID:
+            del headers["x-request-id"]
         if self._world.scenario.output.shape in _WITHOUT_MEDIA:
             return web.Response(body=orjson.dumps(output_fields(self._world, job)), content_type=JSON, headers=headers)
         clip = self._world.clip(self._world.file_urls(job)[0].rpartition("/")[2])

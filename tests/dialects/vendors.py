@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+SYNCHRONOUS = "segmind-sync"
+"""The preset whose submissions are answered with their results; it has tests of its own."""
+
 MODELS = {
     "fal": "fal-ai/kling-video/v1/pro/ai-avatar",
     "replicate": "somebody/talking-head",

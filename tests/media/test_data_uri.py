@@ -37,13 +37,30 @@ async def test_a_data_uri_over_the_cap_is_too_large(kit: Any) -> None:
     assert caught.value.kind == "too_large"
 
 
-@pytest.mark.parametrize("url", ["data:video/mp4;base64,!!!", "data:video/mp4", "data:video/mp4;base64,AAAA", "data:,"])
+@pytest.mark.parametrize("url", ["data:video/mp4;base64,!!!", "data:video/mp4", "data:video/mp4;base64,AAAA"])
 async def test_a_broken_data_uri_is_bad_media_at_once(kit: Any, url: str) -> None:
     with pytest.raises(DownloadError) as caught:
         await (await kit.downloader()).fetch(DownloadTask(url, NAME, content_type="video/mp4"))
     assert caught.value.kind == "bad_media"
     assert kit.clock.pauses_s == []
     assert kit.names() == []
+
+
+@pytest.mark.parametrize("url", ["data:,", "data:video/mp4;base64,"])
+async def test_a_data_uri_whose_content_was_given_up_is_gone(kit: Any, url: str) -> None:
+    with pytest.raises(DownloadError) as caught:
+        await (await kit.downloader()).fetch(DownloadTask(url, NAME, content_type="video/mp4"))
+    assert caught.value.kind == "url_gone"
+    assert kit.names() == []
+
+
+def test_only_the_files_of_a_result_lose_their_content() -> None:
+    film, other = packed(b"film"), packed(b"another")
+    body = {"output": [film, {"url": film}], "asked": other, "seconds": 2}
+    head = data_uri.header(film)
+    assert data_uri.without_contents(body, {film}) == {"output": [head, {"url": head}], "asked": other, "seconds": 2}
+    assert data_uri.is_spent(head)
+    assert not data_uri.is_spent(film)
 
 
 @given(st.binary(), st.sampled_from(["data:image/png;base64,", "DATA:;base64,", "data:a/b;x=y;base64,"]))

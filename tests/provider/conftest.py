@@ -16,6 +16,8 @@ from engine.provider.http import HttpProvider
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from engine.provider.description import ProviderDescription
+
     Behave = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 KEY = "SG_00112233445566ff"
@@ -99,7 +101,9 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[RawServer]]]:
 async def connect() -> AsyncIterator[Callable[..., Awaitable[HttpProvider]]]:
     async with AsyncExitStack() as stack:
 
-        async def opened(base_url: str, **settings: Any) -> HttpProvider:
+        async def opened(
+            base_url: str, *, description: ProviderDescription | None = None, **settings: Any
+        ) -> HttpProvider:
             usual: dict[str, Any] = {
                 "connect_timeout_s": 0.5,
                 "submit_timeout_s": 5.0,
@@ -107,7 +111,7 @@ async def connect() -> AsyncIterator[Callable[..., Awaitable[HttpProvider]]]:
                 "reply_bytes_max": 100_000,
             }
             provider = HttpProvider(
-                load_description("segmind"),
+                description or load_description("segmind"),
                 base_url=base_url,
                 api_key=KEY,
                 clock=SystemClock(),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from engine.provider.addresses import address, is_trusted, named_addresses
+from engine.provider.addresses import address, content_address, is_trusted, named_addresses
 from engine.provider.description import load_description
 from engine.provider.protocol import Request
 
@@ -48,6 +49,16 @@ def test_an_address_of_the_provider_is_used_as_it_came(url: str) -> None:
 def test_an_address_of_somebody_else_is_not_used(url: str) -> None:
     assert not is_trusted(url, BASE, BFL)
     assert address(BFL, BASE, "status", Request("a", "m", {"status": url})) == f"{BASE}/v1/get_result?id=a"
+
+
+def test_the_file_itself_is_at_an_address_of_the_provider_alone() -> None:
+    result = replace(BFL.result, bytes=True, path="/jobs/{id}/content", url_from="content", outputs=())
+    described = replace(BFL, result=result)
+    theirs, elsewhere = "https://api.us1.bfl.ai/c/a", "https://cdn.example.com/c/a"
+    assert content_address(described, BASE, Request("a", "m", {"result": theirs})) == theirs
+    assert content_address(described, BASE, Request("a", "m", {"result": elsewhere})) == f"{BASE}/jobs/a/content"
+    # What is known of the result is asked for where the status is.
+    assert address(described, BASE, "result", Request("a", "m", {"result": theirs})) == f"{BASE}/v1/get_result?id=a"
 
 
 def test_without_an_address_there_is_none_or_the_described_one() -> None:

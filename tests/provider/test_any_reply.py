@@ -13,6 +13,7 @@ from engine.provider.description import load_description
 from engine.provider.history import rows_of
 from engine.provider.protocol import (
     Accepted,
+    Answered,
     Completed,
     Failed,
     NotSent,
@@ -86,6 +87,7 @@ REPLIES = st.builds(
     body=BODIES,
 )
 SEGMIND = load_description("segmind")
+SYNCHRONOUS = load_description("segmind-sync")
 UTC = st.floats(0, 4e9)
 
 FREE_BY_STATUS: dict[type, frozenset[int]] = {
@@ -111,6 +113,19 @@ def test_a_submission_is_free_to_be_made_again_only_where_the_server_says_so(rep
         assert 300 <= reply.status < 500
     if isinstance(verdict, Throttled) and verdict.wait_s is not None:
         assert WAIT_S_MIN <= verdict.wait_s <= WAIT_S_MAX
+
+
+@given(reply=REPLIES, utc=UTC)
+def test_a_synchronous_submission_is_settled_only_by_what_the_server_says(reply: Reply, utc: float) -> None:
+    verdict = submit_verdict(reply, SYNCHRONOUS, model="m", utc=utc)
+    if 200 <= reply.status < 300:
+        assert isinstance(verdict, Answered | UnknownOutcome)
+    else:
+        # What is no result means what it means to any submission.
+        assert verdict == submit_verdict(reply, SEGMIND, model="m", utc=utc)
+    if isinstance(verdict, Answered):
+        assert all(isinstance(url, str) for url in verdict.result.urls)
+        assert _are_sane(verdict.result.metrics)
 
 
 @given(reply=REPLIES, utc=UTC)

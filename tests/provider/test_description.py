@@ -168,6 +168,65 @@ def test_a_wrong_description_is_refused_with_its_key(tmp_path: Path, old: str, n
     assert words in refusal(tmp_path / "own.toml", OWN.replace(old, new, 1))
 
 
+SYNC = OWN.replace('path = "/make/{model}"', 'path = "/make/{model}"\nanswers = "result"').replace(
+    '[status]\npath = "/jobs/{id}"\ndone = ["done"]\nfailed = ["failed"]\n', ""
+)
+BYTES = OWN.replace('outputs = ["file"]', 'path = "/jobs/{id}/content"\nbytes = true')
+
+
+RESULT = 'answers = "result"'
+
+
+def test_a_description_may_say_that_the_reply_is_the_result(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(SYNC.replace("[result]", '[metrics]\ncost_usd = "header:x-cost"\n[result]'))
+    description = load_description(str(tmp_path / "own.toml"))
+    assert description.submit.is_synchronous
+    assert description.metrics.cost_usd == "header:x-cost"
+
+
+def test_a_description_may_say_that_an_address_answers_the_file(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(BYTES.replace('done = ["done"]', 'done = ["done"]\nwait_s = 30'))
+    description = load_description(str(tmp_path / "own.toml"))
+    assert description.result.bytes
+    assert description.result.is_in_status
+    assert description.status.wait_s == 30
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "words"),
+    [
+        (OWN, "[status]", "[credits]", "there is no key 'credits.done'"),
+        (SYNC, RESULT, 'answers = "request"', "status is missing: where is a request asked"),
+        (SYNC, RESULT, 'answers = "reply"', "submit.answers must be"),
+        (SYNC, "[result]", '[status]\ndone = ["a"]\nfailed = []\n[result]', "status has no meaning with submit."),
+        (SYNC, "[result]", '[result]\npath = "/a/{id}"', "result.path has no meaning with submit.answers"),
+        (SYNC, "[result]", '[result]\nword = "a"', "result.word has no meaning with submit.answers"),
+        (SYNC, "[result]", "[result]\nbytes = true", "result.bytes has no meaning with submit.answers"),
+        (SYNC, 'outputs = ["file"]', "", "result.outputs is missing"),
+        (SYNC, RESULT, RESULT + '\nid = "header:"', "submit.id is no name of a header"),
+        (SYNC, RESULT, RESULT + '\nid = "header:a b"', "submit.id is no name of a header"),
+        (SYNC, RESULT, RESULT + "\nreply_s_max = -1", "submit.reply_s_max must be a number"),
+        (
+            SYNC.replace(RESULT, RESULT + '\nid = ""'),
+            'name = "own"',
+            'name = "own"\nhistory_url = "https://h.example.com"',
+            "submit.id must be",
+        ),
+        (OWN, 'outputs = ["file"]', 'outputs = ["header:x"]', "result.outputs must be names and numbers"),
+        (OWN, 'outputs = ["file"]', "outputs = []", "result.outputs is missing"),
+        (BYTES, 'path = "/jobs/{id}/content"', "", "result.path is missing: with result.bytes"),
+        (BYTES, "/jobs/{id}/content", "/content", "result.path must hold {id}"),
+        (BYTES, "bytes = true", 'bytes = true\noutputs = ["a"]', "result.outputs has no meaning with result.bytes"),
+        (BYTES, "bytes = true", "bytes = true\nfailed_codes = [422]", "result.failed_codes has no meaning with"),
+        (BYTES, 'done = ["done"]', 'done = ["done"]\nwait_s = inf', "status.wait_s must be a number"),
+    ],
+)
+def test_a_description_that_contradicts_itself_is_refused(
+    tmp_path: Path, text: str, old: str, new: str, words: str
+) -> None:
+    assert words in refusal(tmp_path / "own.toml", text.replace(old, new, 1))
+
+
 def test_tables_that_are_no_tables_are_refused(tmp_path: Path) -> None:
     head = OWN.partition("[models")[0]
     assert "models must be a table, not 5" in refusal(tmp_path / "own.toml", "models = 5" + head)

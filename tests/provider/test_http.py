@@ -9,14 +9,20 @@ import socket
 import ssl
 import subprocess
 import tracemalloc
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
+from engine.provider.description import load_description
 from engine.provider.protocol import (
     Accepted,
+    Answered,
     Completed,
+    Metrics,
+    NotFound,
     NotSent,
     Rejected,
     Request,
@@ -33,7 +39,6 @@ from tests.provider.conftest import KEY, RawServer, reply_bytes, reset
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
     from engine.provider.http import HttpProvider
 
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.sockets
 
 ID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+VIDEOS = Path(__file__).parents[1] / "dialects" / "openai.toml"
 MODEL = "kling-2.6"
 PARAMS = {"prompt": "ü", "seed": 1.0}
 ACCEPTED = reply_bytes("200 OK", orjson.dumps({"request_id": ID, "status": "QUEUED"}))
@@ -52,6 +58,68 @@ def closed_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+# --- replies that are results, and held ones -------------------------------------------------------
+
+
+async def test_the_reply_to_a_submission_may_be_the_file(serve: Serve, connect: Connect) -> None:
+    png = b"\x89PNG\r\n\x1a\n"
+    server = await serve(reply_bytes("200 OK", png, "Content-Type: image/png", f"x-request-id: {ID}", "X-Cost: 0.04"))
+    provider = await connect(server.url, description=load_description("segmind-sync"))
+    verdict = await provider.submit("seedream-4.5", PARAMS)
+    assert isinstance(verdict, Answered)
+    assert (verdict.request_id, verdict.result.metrics.cost_usd) == (ID, 0.04)
+    assert verdict.result.urls == ("data:image/png;base64,iVBORw0KGgo=",)
+    (head,) = server.heads
+    assert head.startswith(b"POST /v1/seedream-4.5 HTTP/1.1\r\n")
+    assert b"Accept: */*\r\n" in head
+    assert isinstance(await provider.poll(Request(ID)), NotFound)
+    assert isinstance(await provider.fetch(Request(ID)), NotFound)
+    assert server.connections == 1
+
+
+async def test_a_header_that_repeats_the_key_does_not_get_it_into_our_records(serve: Serve, connect: Connect) -> None:
+    server = await serve(reply_bytes("200 OK", b"abc", "Content-Type: image/png", f"x-request-id: {KEY}"))
+    provider = await connect(server.url, description=load_description("segmind-sync"))
+    verdict = await provider.submit("seedream-4.5", PARAMS)
+    assert isinstance(verdict, Answered)
+    assert verdict.request_id == ""
+
+
+async def test_a_reply_that_is_cut_leaves_the_outcome_unknown(serve: Serve, connect: Connect) -> None:
+    server = await serve(reply_bytes("200 OK", b"abcdef", "Content-Type: image/png")[:-3])
+    provider = await connect(server.url, description=load_description("segmind-sync"))
+    assert isinstance(await provider.submit("seedream-4.5", PARAMS), UnknownOutcome)
+
+
+async def test_a_description_says_how_long_replies_may_take(serve: Serve, connect: Connect) -> None:
+    async def late(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.5)
+        writer.write(reply_bytes("200 OK", b'{"status":"PROCESSING","request_id":"a"}'))
+
+    patient = load_description("segmind")
+    patient = replace(
+        patient, submit=replace(patient.submit, reply_s_max=30.0), status=replace(patient.status, wait_s=30.0)
+    )
+    server = await serve(late)
+    settings = {"request_timeout_s": 0.1, "submit_timeout_s": 0.1, "connect_timeout_s": 5.0}
+    provider = await connect(server.url, description=patient, **settings)
+    assert await provider.submit(MODEL, PARAMS) == Accepted("a")
+    assert await provider.poll(Request(ID)) == Working("PROCESSING")
+    assert await provider.fetch(Request(ID)) == Unavailable("no answer in time")
+    hasty = await connect(server.url, **settings)
+    assert await hasty.poll(Request(ID)) == Unavailable("no answer in time")
+
+
+async def test_a_result_may_be_the_bytes_at_an_address_of_the_api(serve: Serve, connect: Connect) -> None:
+    body = {"id": ID, "status": "completed"}
+    server = await serve(reply_bytes("200 OK", orjson.dumps(body)))
+    provider = await connect(server.url, description=load_description(str(VIDEOS)))
+    found = await provider.poll(Request(ID, "sora-2"))
+    assert found == Result(body, (f"{server.url}/v1/videos/{ID}/content",), None, None, Metrics())
+    assert await provider.fetch(Request(ID, "sora-2")) == found
+    assert [head.split(b" ")[1].decode() for head in server.heads] == [f"/v1/videos/{ID}?wait=2"] * 2
 
 
 # --- what is sent ---------------------------------------------------------------------------------

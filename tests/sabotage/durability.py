@@ -9,14 +9,21 @@ DURABILITY = (
         "a result is acted on before it is recorded",
         "a paid result is not lost",
         "engine/scheduling/life.py",
-        "        await self._ledger.ready(flight, metrics=result.metrics, output=result.output, media=flight.media, "
-        "lag_s=lag_s)\n",
+        "        await self._ledger.ready(flight, metrics=result.metrics, output=output, media=media, lag_s=lag_s)\n",
         "        import asyncio\n"
-        "        change = self._ledger.ready(\n"
-        "            flight, metrics=result.metrics, output=result.output, media=flight.media, lag_s=lag_s\n"
-        "        )\n"
+        "        change = self._ledger.ready(flight, metrics=result.metrics, output=output, media=media, lag_s=lag_s)\n"
         "        self._recording = asyncio.ensure_future(change)\n",
         "tests/scheduling/test_write_ahead.py::test_every_act_finds_what_led_to_it_on_disk",
+    ),
+    Variant(
+        "an answer is acted upon before it is on disk",
+        "a paid result is not lost",
+        "engine/scheduling/life.py",
+        "            await commit()\n        except RefusedChange:\n",
+        "            import asyncio\n"
+        "            self._answering = asyncio.ensure_future(commit())\n"
+        "        except RefusedChange:\n",
+        "tests/scheduling/test_life.py::test_a_file_that_came_as_the_reply_is_in_the_ledger_alone_until_it_is_stored",
     ),
     Variant(
         "files are not synced",

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from engine.job.flight import UNNAMED
 from engine.job.records import JobError
 from engine.job.states import State
 from engine.media.failures import DiskFullError, DownloadError
 from engine.provider.history import HistoryRow
 from engine.provider.protocol import (
     Accepted,
+    Answered,
     Completed,
     Failed,
     Metrics,
@@ -44,7 +46,7 @@ from engine.scheduling.steps import (
     Unreachable,
 )
 from engine.scheduling.stop import Manner
-from tests.jobs import add_jobs, state_of
+from tests.jobs import MODEL, add_jobs, state_of
 from tests.virtual_clock import on_virtual_clock
 
 if TYPE_CHECKING:
@@ -85,10 +87,69 @@ async def attempt_rows(world: World) -> list[tuple[Any, ...]]:
 # --- submit ---------------------------------------------------------------------------------------
 
 
+@on_virtual_clock
+async def test_a_file_that_came_as_the_reply_is_in_the_ledger_alone_until_it_is_stored(
+    build: Callable[..., World],
+) -> None:
+    world = build()
+    flight = await flight_at(world, State.PENDING)
+    uri = "data:image/png;base64," + "QUJD" * 30_000
+    reply = Result({"output": uri, "seed": 7}, (uri,), None, None, Metrics(cost_usd=0.04))
+    world.provider.submit_script.append(Answered("r1", reply))
+    step = await world.life.submit(flight)
+    assert isinstance(step, Fetched)
+    assert (step.cost_usd, step.lag_s) == (0.04, None)
+    assert step.end is not None
+    assert step.end.claimed_s == pytest.approx(world.provider.latency_s, abs=1e-3)
+    assert (flight.request_id, flight.media, flight.params) == ("r1", None, b"")
+    row = "SELECT output ->> 'output', output ->> 'seed', json_extract(media, '$.urls[0]') FROM attempt"
+    recorded = await world.ledger.read(lambda db: db.execute(row).fetchone())
+    assert recorded == ("data:image/png;base64,", 7, uri)
+    # What another process would go on with: the same, and nothing of it in memory.
+    (taken_up,) = await world.ledger.under_way(State.READY)
+    assert taken_up.media is None
+    assert isinstance(await world.life.download(taken_up), AtRest)
+    assert [task.url for task in world.fetcher.tasks] == [uri]
+    assert await world.ledger.read(lambda db: db.execute(row).fetchone()) == (*recorded[:2], recorded[0])
+
+
+@on_virtual_clock
+async def test_an_answer_without_an_id_of_its_own_gets_one(build: Callable[..., World]) -> None:
+    world = build()
+    await add_jobs(world.ledger, 3)
+    flights = await world.ledger.pending_after(-1, 3)
+    world.provider.submit_script.extend([Answered("r", RESULT), Answered("r", RESULT), Answered("", RESULT)])
+    assert [type(await world.life.submit(flight)) for flight in flights] == [Fetched] * 3
+    first, second, third = (flight.request_id for flight in flights)
+    assert first == "r"
+    assert second.startswith(UNNAMED)  # another job has the id that its reply named
+    assert third.startswith(UNNAMED)
+    assert second != third
+    # They stay among those that may claim a row of the history: theirs must not become another's.
+    assert {flight.job for flight in (await world.ledger.claims(MODEL, ["r"])).claimants} == {1, 2}
+
+
+@on_virtual_clock
+async def test_a_file_that_came_broken_is_looked_for_in_the_history(build: Callable[..., World]) -> None:
+    world = build(history=OneRow(HistoryRow("r1", "", "completed", None, (URL,), 4.5, 700.0, None, "", {})))
+    flight = await flight_at(world, State.PENDING)
+    uri = "data:video/mp4;base64,AAAA"
+    world.provider.submit_script.append(Answered("r1", Result(None, (uri,), 3, "video/mp4", Metrics())))
+    await world.life.submit(flight)
+    world.provider.fetch_script.append(NotFound("never"))
+    world.fetcher.script.append(DownloadError("bad_media", "cut short"))
+    assert isinstance(await world.life.download(flight), AskAgain)
+    assert flight.media == {"urls": [URL], "bytes_expected": None, "content_type": None}
+    assert isinstance(await world.life.download(flight), AtRest)
+    assert await state_of(world.ledger) == State.STORED
+
+
 @pytest.mark.parametrize(
     ("verdict", "step", "state", "attempts"),
     [
         (Accepted("r1"), Submitted, State.SUBMITTED, 1),
+        (Answered("r1", RESULT), Fetched, State.READY, 1),
+        (Answered("r1", NO_MEDIA), AtRest, State.FAILED, 1),
         (NotSent("refused"), Unreachable, State.PENDING, 0),
         (Throttled(7.0), SlowDown, State.PENDING, 0),
         (OutOfMoney("no credit", 402), OutOfCredit, State.PENDING, 0),

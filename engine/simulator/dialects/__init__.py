@@ -10,12 +10,13 @@ from engine.simulator.dialects.luma import Luma
 from engine.simulator.dialects.replicate import Replicate
 from engine.simulator.dialects.runway import Runway
 from engine.simulator.dialects.segmind import Segmind
+from engine.simulator.dialects.segmind_sync import SegmindSync
 from engine.simulator.scenario import DialectName
 
 if TYPE_CHECKING:
     from engine.simulator.dialects.dialect import Dialect
 
 DIALECTS: dict[str, Dialect] = {
-    dialect.name: dialect for dialect in (Segmind(), Fal(), Replicate(), Runway(), Bfl(), Luma())
+    dialect.name: dialect for dialect in (Segmind(), SegmindSync(), Fal(), Replicate(), Runway(), Bfl(), Luma())
 }
 assert set(DIALECTS) == set(get_args(DialectName))

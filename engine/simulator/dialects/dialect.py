@@ -39,7 +39,7 @@ class Dialect(Protocol):
         submit_path: the route of a submission; ``{model}`` if the model stands there.
         submits_below: what the paths of all billable requests begin with.
         status_path, result_path: the routes that are asked about a job, with ``{request_id}``; no second one where
-            the status holds the result.
+            the status holds the result, and none where the reply to a submission is the result.
         unknown_word: a word for a running job that nobody documented.
     """
 

@@ -13,7 +13,9 @@ from engine.input_files.inspection import Inspector
 from engine.input_files.stager import Stager
 from engine.learning import Learned
 from engine.media.downloader import Downloader
+from engine.media.keyed import Keyed
 from engine.media.part import free_bytes
+from engine.provider.addresses import is_trusted, key_headers
 from engine.provider.history import HttpHistory
 from engine.provider.http import HttpProvider
 from engine.scheduling.durations import Durations
@@ -117,6 +119,18 @@ class Parts:
             reserve_bytes=self._config.storage.reserve_bytes,
             clock=self._clock,
             rng=self._rng,
+            keyed=self._keyed(),
+        )
+
+    def _keyed(self) -> Keyed | None:
+        """Return what opens the provider's own addresses to a download; None if none of them serves files."""
+        connection = self._connection
+        if not connection.description.result.bytes:
+            return None
+        return Keyed(
+            lambda url: is_trusted(str(url), connection.base_url, connection.description),
+            key_headers(connection.description, connection.api_key),
+            connection.api_key,
         )
 
     # --- decisions --------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from engine.media.names import is_safe_name
 from engine.media.part import SUFFIX, PartFile, free_bytes
 from engine.media.placing import place
 from engine.media.reply import Head, Refused
-from engine.media.transfer import Ended, Transfer, as_url
+from engine.media.transfer import Ended, Sessions, Transfer, as_url
 from engine.media.verify import BadMediaError, FileContent, MediaFacts, Promise, inspect_content
 
 if TYPE_CHECKING:
@@ -38,12 +38,13 @@ if TYPE_CHECKING:
     import aiohttp
 
     from engine.clock import Clock
+    from engine.media.keyed import Keyed
 
 MIB = 1024 * 1024
 
 _SUFFIX = re.compile(r"\.([A-Za-z0-9]{1,5})$", re.ASCII)
 # Another try cannot change these.
-_FINAL = frozenset({"url_gone", "too_large", "blocked_address"})
+_FINAL = frozenset({"url_gone", "too_large", "blocked_address", "unauthorized"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class Downloader:
         reserve_bytes: what must stay free on the disk.
         clock: pauses and throughput are measured by it.
         rng: dice for the pauses.
+        keyed: opens the provider's own addresses, where they serve files; None if no download shows a key.
         resolver: turns names into addresses; the machine's own by default.
         tries_max: failed tries before a host counts as unreachable; a try that moves the file on by
             ``progress_bytes`` begins the count anew.
@@ -112,6 +114,7 @@ class Downloader:
         reserve_bytes: int,
         clock: Clock,
         rng: random.Random,
+        keyed: Keyed | None = None,
         resolver: aiohttp.abc.AbstractResolver | None = None,
         tries_max: int = 8,
         bad_media_tries_max: int = 5,
@@ -142,9 +145,9 @@ class Downloader:
         self._backoff_max_s = backoff_max_s
         self._threads_max = threads_max
         self._free = free
-        self._open_session = partial(
-            open_session, allow_private_hosts=allow_private_hosts, resolver=resolver, connect_s_max=connect_s_max
-        )
+        self._keyed = keyed
+        self._allow_private_hosts = allow_private_hosts
+        self._open_session = partial(open_session, resolver=resolver, connect_s_max=connect_s_max)
         self._open_transfer = partial(
             Transfer,
             clock=clock,
@@ -166,14 +169,19 @@ class Downloader:
             raise storage_error(error, self._media_dir) from error
         # Threads of our own: name look-ups of a slow resolver fill the loop's default ones.
         self._executor = ThreadPoolExecutor(self._threads_max, thread_name_prefix="media")
-        self._session = self._open_session()
-        self._transfer = self._open_transfer(session=self._session)
+        self._sessions = Sessions(
+            self._open_session(allow_private_hosts=self._allow_private_hosts),
+            # Where the API is was configured, not found in anybody's text: it may be on this network.
+            None if self._keyed is None else self._open_session(allow_private_hosts=True),
+            self._keyed,
+        )
+        self._transfer = self._open_transfer(sessions=self._sessions)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._session.close()
+        await self._sessions.close()
         self._executor.shutdown(wait=False)
 
     async def fetch(self, task: DownloadTask) -> StoredFile:
@@ -288,9 +296,13 @@ class Downloader:
         if isinstance(verdict, Refused):
             if verdict.forget:
                 part.forget()
-            raise DownloadError(verdict.kind, verdict.message, first_bytes=escaped(first))
+            raise DownloadError(verdict.kind, verdict.message, first_bytes=self._shown(first))
         assert not isinstance(found, BadMediaError), "what is bad is never proved"
         return found, verdict
+
+    def _shown(self, first: bytes) -> str:
+        text = escaped(first)
+        return text if self._keyed is None else self._keyed.without_key(text)
 
     async def _pour_data_uri(self, url: str, part: PartFile) -> Ended:
         if data_uri.bytes_upper_bound(url) > self._bytes_max + 3:

@@ -17,7 +17,7 @@ from engine.errors import StorageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-FailureKind = Literal["url_gone", "bad_media", "too_large", "blocked_address", "unreachable"]
+FailureKind = Literal["url_gone", "bad_media", "too_large", "blocked_address", "unauthorized", "unreachable"]
 
 FIRST_BYTES_MAX = 256
 
@@ -38,8 +38,9 @@ class DownloadError(Exception):
 
     Attributes:
         kind: ``url_gone`` (ask the provider for a fresh URL), ``bad_media`` (what the URL serves is no whole media
-            file), ``too_large``, ``blocked_address`` (the URL must not be asked), ``unreachable`` (nothing is wrong
-            with the result: hold it while its URL lives).
+            file), ``too_large``, ``blocked_address`` (the URL must not be asked), ``unauthorized`` (the provider serves
+            the file itself and refuses the key), ``unreachable`` (nothing is wrong with the result: hold it while its
+            URL lives).
         message: a sentence.
         http_status: the status the host answered with, if that decided.
         first_bytes: the beginning of what came, escaped; empty when nothing came.

@@ -1,8 +1,9 @@
 """One try: ask a host for a file and pour what comes into the part.
 
-Redirects are followed by hand, each hop judged before it is asked. A body is measured by its throughput, not by the
-gaps between its bytes, because one byte now and then defeats any limit on a gap. This is the one border where errors
-of aiohttp become ``DownloadError``; whether another try follows is not decided here.
+Redirects are followed by hand, each hop judged before it is asked. A key, where one is needed, is shown to the origin
+that was asked first and to no other: once a redirect has left it, nothing that follows sees the key. A body is measured
+by its throughput, not by the gaps between its bytes, because one byte now and then defeats any limit on a gap. This is
+the one border where errors of aiohttp become ``DownloadError``; whether another try follows is not decided here.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from engine.clock import Clock
+    from engine.media.keyed import Keyed
     from engine.media.part import PartFile
 
+UNAUTHORIZED = 401
 _NETWORK_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 
 
@@ -53,13 +56,34 @@ def patience_after(
     return min(max_s, patience_s - waited_s + received / floor_bytes_per_s)
 
 
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """What hosts are asked with.
+
+    Attributes:
+        public: for output hosts; it never shows a key.
+        own: for the provider's own addresses, which are wherever the configuration says; None if none serves files.
+        keyed: what opens those; None with ``own``.
+    """
+
+    public: aiohttp.ClientSession
+    own: aiohttp.ClientSession | None = None
+    keyed: Keyed | None = None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for session in (self.public, self.own):
+            if session is not None:
+                await session.close()
+
+
 class Transfer:
-    """Asks hosts, on one session, within named limits."""
+    """Asks hosts, within named limits."""
 
     def __init__(
         self,
         *,
-        session: aiohttp.ClientSession,
+        sessions: Sessions,
         clock: Clock,
         allow_private_hosts: bool,
         bytes_max: int,
@@ -69,7 +93,7 @@ class Transfer:
         stall_s: float,
         floor_bytes_per_s: float,
     ) -> None:
-        self._session = session
+        self._sessions = sessions
         self._clock = clock
         self._allow_private_hosts = allow_private_hosts
         self._bytes_max = bytes_max
@@ -132,37 +156,48 @@ class Transfer:
     @asynccontextmanager
     async def _answer(self, url: URL, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
         """Follow redirects to an answer and close it in the end."""
-        if reason := refusal(url, allow_private_hosts=self._allow_private_hosts):
+        keyed = self._sessions.keyed is not None and self._sessions.keyed.covers(url)
+        if reason := refusal(url, allow_private_hosts=self._allow_private_hosts or keyed):
             raise DownloadError("blocked_address", reason)
-        response = await self._ask(url, headers)
+        response = await self._ask(url, headers, keyed=keyed)
         try:
             for _ in range(self._redirects_max):
                 if response.status not in REDIRECTS:
                     break
-                url = self._next_hop(url, response)
+                target = self._target(url, response)
+                keyed = keyed and _is_same_origin(url, target)
+                allowed = self._allow_private_hosts or keyed
+                if reason := redirect_refusal(url, target, allow_private_hosts=allowed):
+                    raise DownloadError("blocked_address", reason, http_status=response.status)
                 response.close()
-                response = await self._ask(url, headers)
+                url = target
+                response = await self._ask(url, headers, keyed=keyed)
             if response.status in REDIRECTS:
                 raise DownloadError("unreachable", f"more than {self._redirects_max} redirects")
+            if keyed and response.status == UNAUTHORIZED:
+                raise DownloadError("unauthorized", "the provider refuses the key", http_status=response.status)
             yield response
         finally:
             # An answer read to its end has given its connection back already; any other must not be reused.
             response.close()
 
-    def _next_hop(self, url: URL, response: aiohttp.ClientResponse) -> URL:
+    def _target(self, url: URL, response: aiohttp.ClientResponse) -> URL:
         location = response.headers.get("Location", "")
         try:
             target = url.join(as_url(location)).with_fragment(None)
         except ValueError as error:
             raise DownloadError("unreachable", "the host redirects to nowhere", http_status=response.status) from error
-        if reason := redirect_refusal(url, target, allow_private_hosts=self._allow_private_hosts):
-            raise DownloadError("blocked_address", reason, http_status=response.status)
         return target
 
-    async def _ask(self, url: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
+    async def _ask(self, url: URL, headers: dict[str, str], *, keyed: bool) -> aiohttp.ClientResponse:
+        session = self._sessions.public
+        if keyed:
+            assert self._sessions.own is not None
+            assert self._sessions.keyed is not None
+            session, headers = self._sessions.own, {**headers, **self._sessions.keyed.headers}
         try:
             async with asyncio.timeout(self._answer_s_max):
-                return await self._session.get(url, headers=headers, allow_redirects=False)
+                return await session.get(url, headers=headers, allow_redirects=False)
         except TimeoutError as error:
             raise DownloadError("unreachable", f"no answer within {self._answer_s_max:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -218,6 +253,10 @@ class _Block:
         pieces, self._pieces, self.filled = self._pieces, [], 0
         if pieces:
             await self._part.write(pieces)
+
+
+def _is_same_origin(url: URL, target: URL) -> bool:
+    return (url.scheme, url.raw_host, url.port) == (target.scheme, target.raw_host, target.port)
 
 
 def as_url(text: str) -> URL:

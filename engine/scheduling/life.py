@@ -405,6 +405,8 @@ class Life:
         match error.kind:
             case "unreachable":
                 return AskAgain(self._retry_in_s(flight))
+            case "unauthorized":
+                return StopRun(_unauthorized(error.message))
             case "url_gone" if flight.failures < REFRESHES_MAX:
                 return await self._refresh(flight, media)
             case "bad_media" if outputs.came_inside(media) and flight.failures < REFRESHES_MAX:

@@ -35,7 +35,7 @@ class Download:
         self._job = job
         self._subject = f"{job.key}/{index}"
         self._nth = nth
-        self._name = request.match_info["name"]
+        self._name = world.file_urls(job)[index].rpartition("/")[2]
 
     def hits(self, fault: Fault) -> bool:
         """Say whether this fault happens to this request."""

@@ -6,7 +6,9 @@ Knows nothing of how jobs are accepted or billed.
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import orjson
@@ -45,7 +47,11 @@ class PollRoutes:
         job = self._world.find(request.match_info["request_id"])
         if job is None:
             return _not_found(request)
-        return await self._fault(request, job) or self._status_reply(job)
+        fault = await self._fault(request, job)
+        if fault is not None:
+            return fault
+        await self._held(job)
+        return self._status_reply(job)
 
     async def result(self, request: web.Request) -> web.StreamResponse:
         """Answer a request for the result."""
@@ -61,6 +67,14 @@ class PollRoutes:
         if job.state is not JobState.COMPLETED:
             return self._status_reply(job)
         return self._not_ready(request, job) or self._result_reply(job)
+
+    async def _held(self, job: Job) -> None:
+        """Keep who asks waiting while the job runs, as a long poll is."""
+        held_s = self._world.scenario.work.status_held_s
+        if held_s:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(held_s):
+                    await self._world.ended(job)
 
     def _status_reply(self, job: Job) -> web.Response:
         state: JobState | str = job.state

@@ -60,7 +60,7 @@ OutputShape = Literal[
     "none",
 ]
 
-DialectName = Literal["segmind", "segmind-sync", "fal", "replicate", "runway", "bfl", "luma"]
+DialectName = Literal["segmind", "segmind-sync", "fal", "replicate", "runway", "bfl", "luma", "openai"]
 
 RateHeader = Literal[
     "iso_z", "iso_naive", "space", "epoch_s", "epoch_ms", "http_date", "retry_after", "literal", "none"
@@ -89,6 +89,7 @@ class Work(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     duration_sigma: NotNegative = 0.15  # of the lognormal distribution; 0: every job takes the median
     slow_share: Share = 0.0  # the second hump: this share of jobs ...
     slow_factor: Positive = 3.0  # ... takes this many times as long
+    status_held_s: NotNegative = 0.0  # a question for the status of a running job waits for its end, or for so long
     drift_per_hour: float = 0.0  # 0.2: durations grow by a fifth of the first median every hour
     invalid_s: NotNegative = 0.003  # inference time of a job whose inputs are refused
     failed_error: str = "Model inference failed: no face was found in the image"

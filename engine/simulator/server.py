@@ -16,6 +16,7 @@ from aiohttp import web
 
 from engine.simulator.account_routes import AccountRoutes
 from engine.simulator.clock import MachineClock
+from engine.simulator.content_routes import ContentRoutes
 from engine.simulator.dialects import DIALECTS
 from engine.simulator.gate import Gate
 from engine.simulator.history_routes import HistoryRoutes
@@ -220,6 +221,8 @@ class Simulator:
         if dialect.status_path:
             submits.add_to(app)
             PollRoutes(world, dialect).add_to(app)
+        if dialect.name == "openai":
+            ContentRoutes(world).add_to(app)
         return app
 
     async def _stamp(self, _request: web.Request, response: web.StreamResponse) -> None:

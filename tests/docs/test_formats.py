@@ -65,8 +65,8 @@ DOCUMENTS = [
     for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "engine/ARCHITECTURE.md", ROOT / "engine/FORMATS.md")
     if path.exists()
 ]
-# A URL that has expired or that cannot be reached decides nothing about the job by itself.
-FAILURES_OF_NO_JOB = {"url_gone", "unreachable"}
+# A URL that has expired, that cannot be reached, or that refuses the key decides nothing about the job by itself.
+FAILURES_OF_NO_JOB = {"url_gone", "unauthorized", "unreachable"}
 LOG_METHODS = {"debug", "info", "warning", "error"}
 
 

@@ -30,6 +30,14 @@ DOWNLOADS = (
         "tests/media/test_reply.py::test_only_a_strong_validator_is_used",
     ),
     Variant(
+        "a redirect takes the key along",
+        "the key goes to the API alone",
+        "engine/media/transfer.py",
+        "                keyed = keyed and _is_same_origin(url, target)\n",
+        "",
+        "tests/media/test_keyed.py::test_a_redirect_to_another_origin_takes_the_key_off_for_good",
+    ),
+    Variant(
         "what has the name is overwritten",
         "nothing is ever overwritten",
         "engine/ledger/durable.py",

@@ -130,6 +130,17 @@ async def test_an_answer_without_an_id_of_its_own_gets_one(build: Callable[..., 
 
 
 @on_virtual_clock
+async def test_a_download_whose_key_is_refused_stops_the_run_and_fails_no_job(build: Callable[..., World]) -> None:
+    world = build()
+    flight = await flight_at(world, State.READY)
+    world.fetcher.script.append(DownloadError("unauthorized", "the provider refuses the key", http_status=401))
+    step = await world.life.download(flight)
+    assert isinstance(step, StopRun)
+    assert (step.stop.kind, step.stop.manner) == ("unauthorized", Manner.DOWNLOADS)
+    assert await state_of(world.ledger) == State.READY
+
+
+@on_virtual_clock
 async def test_a_file_that_came_broken_is_looked_for_in_the_history(build: Callable[..., World]) -> None:
     world = build(history=OneRow(HistoryRow("r1", "", "completed", None, (URL,), 4.5, 700.0, None, "", {})))
     flight = await flight_at(world, State.PENDING)

@@ -41,6 +41,8 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int
     paid: int
     failed: int
+    cancelled: int  # jobs that ended so; billed in part of the cases, and never paid
+    cancels: int  # requests for that
     billed_usd: float
     in_flight: int
     in_flight_max: int
@@ -138,6 +140,13 @@ class Books:
             self._bodies[sha256_hex].paid += 1
             self.billed_usd += price_usd
 
+    def cancelled(self, price_usd: float, *, charged: bool) -> None:
+        """Count a job that ended because it was cancelled."""
+        self.in_flight -= 1
+        self.counts["cancelled"] += 1
+        if charged:
+            self.billed_usd += price_usd
+
     def leaked(self, request_line: str) -> None:
         """Remember a request to the output host that carried the key."""
         self.counts["key_leaks"] += 1
@@ -147,7 +156,17 @@ class Books:
     def statement(self, *, window_s: float, faults: Counter[str], with_bodies: bool = True) -> Bill:
         """Return the bill; the bodies take time in proportion to their number."""
         accounts = list(self._bodies.values())
-        names = ("submits", "accepted", "paid", "failed", "polls", "result_gets", "results_fetched")
+        names = (
+            "submits",
+            "accepted",
+            "paid",
+            "failed",
+            "cancelled",
+            "cancels",
+            "polls",
+            "result_gets",
+            "results_fetched",
+        )
         more = (
             "history_requests",
             "credit_checks",

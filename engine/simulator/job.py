@@ -21,13 +21,15 @@ class JobState(StrEnum):
     PROCESSING = "PROCESSING"
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
 
 
 LIFE: dict[JobState, tuple[JobState, ...]] = {
-    JobState.QUEUED: (JobState.PROCESSING,),
-    JobState.PROCESSING: (JobState.COMPLETED, JobState.FAILED),
+    JobState.QUEUED: (JobState.PROCESSING, JobState.CANCELLED),
+    JobState.PROCESSING: (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED),
     JobState.COMPLETED: (),
     JobState.FAILED: (),
+    JobState.CANCELLED: (),
 }
 TERMINAL = frozenset(state for state, following in LIFE.items() if not following)
 
@@ -55,6 +57,8 @@ class Job:
     remaining_credits_usd: float | None = None
     gets_count: int = 0
     result_fetched: bool = False
+    charged_cancel: bool = False  # cancelled so late that it is charged all the same
+    deleted: bool = False  # its record is gone, whatever its age
     downloads: dict[int, int] = field(default_factory=dict)  # by file: how often it was asked for
 
     @property
@@ -92,4 +96,5 @@ class Job:
     @property
     def inference_time_s(self) -> float:
         """How long a worker had it; 0 before it ended."""
-        return (self.ended_s or 0.0) - (self.started_s or 0.0) if self.ended_s is not None else 0.0
+        ended = self.ended_s is not None and self.started_s is not None
+        return (self.ended_s or 0.0) - (self.started_s or 0.0) if ended else 0.0

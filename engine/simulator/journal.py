@@ -9,6 +9,7 @@ read. One process at a time holds the file. Knows nothing of jobs at work, money
     {"type":"submit", ...}     a job was accepted: all that was drawn for it
     {"type":"top_up", ...}     credits were added
     {"type":"staff", ...}      the number of workers changed
+    {"type":"cancel", ...}     a job was cancelled, or its record deleted
 """
 
 from __future__ import annotations
@@ -71,7 +72,15 @@ class Staff(_Line, frozen=True, kw_only=True, tag="staff"):
     workers: int
 
 
-Line = Start | Submit | TopUp | Staff
+class Cancel(_Line, frozen=True, kw_only=True, tag="cancel"):
+    """A job was cancelled if it had not ended, and its record deleted if the vendor does that."""
+
+    request_id: str
+    charged: bool = False
+    deleted: bool = False
+
+
+Line = Start | Submit | TopUp | Staff | Cancel
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Line)

@@ -7,7 +7,7 @@ end when they would have ended. What is still running or waiting at the end is t
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from engine.simulator.faults import Fault
@@ -40,6 +40,16 @@ class PastWork:
     def add(self, job: Job) -> None:
         """Queue a job at the present moment; it starts at once if a worker is free."""
         self.waiting.append(job)
+        self._fill()
+
+    def cancel(self, job: Job) -> None:
+        """Take a job from the queue, or from its worker, at the present moment."""
+        if job in self.waiting:
+            self.waiting.remove(job)
+        self._ends = [entry for entry in self._ends if entry[-1] is not job]
+        heapify(self._ends)
+        job.move(JobState.CANCELLED, self._now_s)
+        self._on_end(job)
         self._fill()
 
     def staff(self, workers: int) -> None:

@@ -62,7 +62,7 @@ class PollRoutes:
         fault = await self._fault(request, job)
         if fault is not None:
             return fault
-        if job.state is JobState.FAILED:
+        if job.state in (JobState.FAILED, JobState.CANCELLED):
             return _reply(self._dialect.result(self._world, job))
         if job.state is not JobState.COMPLETED:
             return self._status_reply(job)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from engine.simulator.account_routes import AccountRoutes
+from engine.simulator.cancel_routes import CancelRoutes
 from engine.simulator.clock import MachineClock
 from engine.simulator.content_routes import ContentRoutes
 from engine.simulator.dialects import DIALECTS
@@ -223,6 +224,8 @@ class Simulator:
             PollRoutes(world, dialect).add_to(app)
         if dialect.name == "openai":
             ContentRoutes(world).add_to(app)
+        if dialect.cancel is not None:
+            CancelRoutes(world, dialect, dialect.cancel).add_to(app)
         return app
 
     async def _stamp(self, _request: web.Request, response: web.StreamResponse) -> None:

@@ -49,6 +49,16 @@ class WorkerPool:
         while self._queue and len(self._timers) < self._knobs.scenario.work.workers:
             self._start(self._queue.popleft())
 
+    def cancel(self, job: Job) -> None:
+        """Take a job that has not ended from the queue, or from its worker."""
+        if (timer := self._timers.pop(job.request_id, None)) is not None:
+            timer.cancel()
+        elif job in self._queue:
+            self._queue.remove(job)
+        job.move(JobState.CANCELLED, self._clock.now())
+        self._on_end(job)
+        self.fill()
+
     def stop(self) -> None:
         """Drop all timers; no job ends after this."""
         for timer in self._timers.values():

@@ -20,7 +20,7 @@ from engine.simulator.draws import Draws
 from engine.simulator.faults import JOB, Fault
 from engine.simulator.inputs import refused_input
 from engine.simulator.job import TERMINAL, Job, JobState
-from engine.simulator.journal import Staff, Start, Submit, TopUp
+from engine.simulator.journal import Cancel, Staff, Start, Submit, TopUp
 from engine.simulator.past_work import PastWork
 from engine.simulator.rate_window import RateWindow
 from engine.simulator.scenario import Knobs, Scenario
@@ -113,6 +113,11 @@ class World:
                     job = self._old_job(account, line, at_s, at_utc)
                     self._take(account, job)
                     past.add(job)
+                case Cancel():
+                    job = self.jobs[line.request_id]
+                    job.charged_cancel, job.deleted = line.charged, line.deleted
+                    if job.state not in TERMINAL:
+                        past.cancel(job)
         past.advance(now_s)
         self._pool.go_on(past)
 
@@ -159,10 +164,20 @@ class World:
         self._pool.add(job)
         return job
 
+    def cancel(self, job: Job, *, charged_when: frozenset[JobState], deletes: bool) -> None:
+        """End a job that has not ended, and forget it if the vendor does; charged if it is in one of these states."""
+        if job.state in TERMINAL and not deletes:
+            return
+        charged = job.state in charged_when
+        self.write_down(Cancel(at_utc=self.clock.utc(), request_id=job.request_id, charged=charged, deleted=deletes))
+        job.charged_cancel, job.deleted = charged, deletes
+        if job.state not in TERMINAL:
+            self._pool.cancel(job)
+
     def find(self, request_id: str) -> Job | None:
         """Return the job if its record is still kept and already visible."""
         job = self.jobs.get(request_id)
-        if job is None:
+        if job is None or job.deleted:
             return None
         age_s = self.clock.now() - job.created_s
         if age_s >= self.scenario.retention.record_life_s:
@@ -260,8 +275,12 @@ class World:
 
     def _settle(self, job: Job) -> None:
         paid = job.state is JobState.COMPLETED
-        self.credits.settle(job.price_usd, paid=paid)
-        self.books.ended(job.body_sha256, job.price_usd, paid=paid)
+        if job.state is JobState.CANCELLED:
+            self.credits.settle(job.price_usd, paid=job.charged_cancel)
+            self.books.cancelled(job.price_usd, charged=job.charged_cancel)
+        else:
+            self.credits.settle(job.price_usd, paid=paid)
+            self.books.ended(job.body_sha256, job.price_usd, paid=paid)
         job.remaining_credits_usd = round(self.credits.balance_usd, 6)
         if (waiting := self._ends.pop(job.request_id, None)) is not None:
             waiting.set()

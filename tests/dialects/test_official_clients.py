@@ -160,6 +160,86 @@ async def test_luma(knobs: dict[str, float]) -> None:
         assert simulator.bill().paid == 1 - knobs["faults.failed_job"]
 
 
+# --- cancelling -----------------------------------------------------------------------------------
+
+ENDLESS = {"work.duration_median_s": 600.0}
+
+
+async def test_fal_cancels(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with speaking("fal", **ENDLESS) as simulator:
+        monkeypatch.setattr(fal_client.client, "QUEUE_URL_FORMAT", f"{simulator.base_url}/")
+
+        def use() -> None:
+            client = fal_client.SyncClient(key=KEY)
+            with client._client:
+                handle = client.submit(MODELS["fal"], arguments={"image_url": "https://example.com/a.png"})
+                handle.cancel()
+                status = handle.status()
+                assert isinstance(status, fal_client.Completed)
+                assert status.error_type == "client_cancelled"
+                with pytest.raises(fal_client.client.FalClientHTTPError) as caught:
+                    handle.cancel()
+                assert caught.value.response.json() == {"status": "ALREADY_COMPLETED"}
+
+        await asyncio.to_thread(use)
+        assert (simulator.bill().cancelled, simulator.bill().in_flight) == (1, 0)
+
+
+async def test_replicate_cancels() -> None:
+    async with speaking("replicate", **ENDLESS) as simulator:
+
+        def use() -> None:
+            client = Client(api_token=KEY, base_url=simulator.base_url)
+            with client._client:
+                made = client.models.predictions.create(MODELS["replicate"], input={"prompt": "a face"})
+                made.cancel()
+                assert made.status == "canceled"
+                made.reload()
+                assert (made.status, made.output) == ("canceled", None)
+
+        await asyncio.to_thread(use)
+        assert (simulator.bill().cancelled, simulator.bill().in_flight) == (1, 0)
+
+
+async def test_runway_cancels_what_waits_free_of_charge_and_forgets_it() -> None:
+    async with speaking("runway", **ENDLESS, **{"work.workers": 1}) as simulator:
+
+        def use() -> None:
+            with runwayml.RunwayML(api_key=KEY, base_url=simulator.base_url, max_retries=0) as client:
+                first, second = (
+                    client.image_to_video.create(
+                        model="gen4_turbo", prompt_image="https://example.com/a.png", prompt_text=text, ratio="1280:720"
+                    )
+                    for text in ("she nods", "he nods")
+                )
+                client.tasks.delete(second.id)
+                assert simulator.bill().billed_usd == 0.0
+                client.tasks.delete(first.id)
+                with pytest.raises(runwayml.NotFoundError):
+                    client.tasks.retrieve(first.id)
+
+        await asyncio.to_thread(use)
+        found = simulator.bill()
+        assert (found.cancelled, found.in_flight, found.paid) == (2, 0, 0)
+        assert found.billed_usd > 0.0  # a task that runs is not refunded
+
+
+async def test_luma_deletes_what_is_done_too() -> None:
+    async with speaking("luma") as simulator:
+
+        def use() -> None:
+            with lumaai.LumaAI(auth_token=KEY, base_url=simulator.base_url, max_retries=0) as client:
+                made = client.generations.create(model="ray-2", prompt="a face that nods")
+                assert made.id
+                until(lambda: client.generations.get(made.id or "").state or "", {"completed"})
+                client.generations.delete(made.id)
+                with pytest.raises(lumaai.NotFoundError):
+                    client.generations.get(made.id)
+
+        await asyncio.to_thread(use)
+        assert (simulator.bill().cancelled, simulator.bill().paid) == (0, 1)
+
+
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "bfl"])
 async def test_a_wrong_key_is_refused(name: str) -> None:
     async with speaking(name, **{"access.accepted_keys": ["SG_fedcba9876543210"]}) as simulator:

@@ -24,7 +24,7 @@ def made() -> Job:
 
 def test_every_state_has_its_row_in_the_table() -> None:
     assert set(LIFE) == set(JobState)
-    assert {JobState.COMPLETED, JobState.FAILED} == TERMINAL
+    assert {JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED} == TERMINAL
 
 
 def test_a_job_cannot_leave_its_end() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.simulator.dialects.dialect import Asked, Worded
+from engine.simulator.dialects.dialect import Asked, CancelRoute, Worded
 from engine.simulator.job import JobState
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Bfl:
     status_path = "/poll/{request_id}"  # elsewhere than documented: the address of the acceptance must be used
     result_path = ""
     unknown_word = "Warming"
+    cancel: CancelRoute | None = None
 
     def key_of(self, headers: Mapping[str, str]) -> str | None:
         """See ``Dialect``."""
@@ -55,3 +56,7 @@ class Bfl:
     def result(self, world: World, job: Job) -> Worded:
         """See ``Dialect``."""
         return self.status(world, job, job.state)
+
+    def cancelled(self, world: World, job: Job, before: JobState) -> Worded | None:  # noqa: ARG002
+        """See ``Dialect``."""
+        return None

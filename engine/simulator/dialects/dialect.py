@@ -31,6 +31,21 @@ class Worded(NamedTuple):
     http_status: int = 200
 
 
+class CancelRoute(NamedTuple):
+    """How a job is cancelled.
+
+    Attributes:
+        method, path: the route, with ``{request_id}``.
+        charged_when: the states in which a job that is cancelled is charged.
+        deletes: whether its record is gone then, also that of a job that had ended.
+    """
+
+    method: str
+    path: str
+    charged_when: frozenset[JobState]
+    deletes: bool = False
+
+
 class Dialect(Protocol):
     """One provider's way to say things.
 
@@ -41,6 +56,7 @@ class Dialect(Protocol):
         status_path, result_path: the routes that are asked about a job, with ``{request_id}``; no second one where
             the status holds the result, and none where the reply to a submission is the result.
         unknown_word: a word for a running job that nobody documented.
+        cancel: how a job is cancelled; None where that is not possible.
     """
 
     name: str
@@ -49,6 +65,7 @@ class Dialect(Protocol):
     status_path: str
     result_path: str
     unknown_word: str
+    cancel: CancelRoute | None
 
     def key_of(self, headers: Mapping[str, str]) -> str | None:
         """Return the key that a request shows."""
@@ -68,6 +85,10 @@ class Dialect(Protocol):
 
     def result(self, world: World, job: Job) -> Worded:
         """Word the result of a completed job."""
+        ...
+
+    def cancelled(self, world: World, job: Job, before: JobState) -> Worded | None:
+        """Word the answer to a cancellation of a job that was in this state; None for one without a body (204)."""
         ...
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.simulator.dialects.dialect import Asked, Worded, bearer
-from engine.simulator.job import JobState
+from engine.simulator.dialects.dialect import Asked, CancelRoute, Worded, bearer
+from engine.simulator.job import TERMINAL, JobState
 from engine.simulator.result_body import described
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ class Fal:
     status_path = "/{owner}/{app}/requests/{request_id}/status"
     result_path = "/{owner}/{app}/requests/{request_id}"
     unknown_word = "WARMING_UP"
+    cancel: CancelRoute | None = CancelRoute(
+        "PUT", "/{owner}/{app}/requests/{request_id}/cancel", frozenset({JobState.PROCESSING})
+    )
 
     def key_of(self, headers: Mapping[str, str]) -> str | None:
         """See ``Dialect``."""
@@ -43,11 +46,13 @@ class Fal:
 
     def status(self, world: World, job: Job, state: JobState | str) -> Worded:  # noqa: ARG002
         """See ``Dialect``."""
-        if state in (JobState.COMPLETED, JobState.FAILED):
+        if state in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED):
             metrics = {"inference_time": round(job.inference_time_s, 3)}
             body = {"status": "COMPLETED", "request_id": job.request_id, "logs": None, "metrics": metrics}
             failed = {"error": job.error, "error_type": "request_error"}
-            return Worded({**body, **failed} if state is JobState.FAILED else body)
+            if state is JobState.CANCELLED:
+                failed = {"error": "Request was cancelled", "error_type": "client_cancelled"}
+            return Worded(body if state is JobState.COMPLETED else {**body, **failed})
         word = _WORDS[state] if isinstance(state, JobState) else state
         more = {"queue_position": 0} if word == "IN_QUEUE" else {"logs": None}
         return Worded({"status": word, "request_id": job.request_id, **more}, 202)
@@ -56,4 +61,12 @@ class Fal:
         """See ``Dialect``."""
         if job.state is JobState.FAILED:
             return Worded({"detail": [{"loc": ["body"], "msg": job.error, "type": "value_error"}]}, 422)
+        if job.state is JobState.CANCELLED:
+            return Worded({"detail": "Request was cancelled", "error_type": "client_cancelled"}, 499)
         return Worded({"video": described(world, world.file_urls(job)[0]), "seed": 7})
+
+    def cancelled(self, world: World, job: Job, before: JobState) -> Worded | None:  # noqa: ARG002
+        """See ``Dialect``."""
+        if before in TERMINAL:
+            return Worded({"status": "ALREADY_COMPLETED"}, 400)
+        return Worded({"status": "CANCELLATION_REQUESTED"}, 202)

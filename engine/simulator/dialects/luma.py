@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from engine.simulator.dialects.dialect import Asked, Worded, bearer, created
+from engine.simulator.dialects.dialect import Asked, CancelRoute, Worded, bearer, created
 from engine.simulator.job import JobState
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ _WORDS = {
     JobState.PROCESSING: "dreaming",
     JobState.COMPLETED: "completed",
     JobState.FAILED: "failed",
+    JobState.CANCELLED: "failed",
 }
 
 
@@ -32,6 +33,9 @@ class Luma:
     status_path = "/generations/{request_id}"
     result_path = ""
     unknown_word = "pondering"
+    cancel: CancelRoute | None = CancelRoute(
+        "DELETE", "/generations/{request_id}", frozenset({JobState.PROCESSING}), deletes=True
+    )
 
     def key_of(self, headers: Mapping[str, str]) -> str | None:
         """See ``Dialect``."""
@@ -54,6 +58,10 @@ class Luma:
     def result(self, world: World, job: Job) -> Worded:
         """See ``Dialect``."""
         return self.status(world, job, job.state)
+
+    def cancelled(self, world: World, job: Job, before: JobState) -> Worded | None:  # noqa: ARG002
+        """See ``Dialect``."""
+        return None
 
 
 def _generation(world: World, job: Job, word: str) -> dict[str, Any]:

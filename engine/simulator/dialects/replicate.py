@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from engine.simulator.dialects.dialect import Asked, Worded, bearer, created
+from engine.simulator.dialects.dialect import Asked, CancelRoute, Worded, bearer, created
 from engine.simulator.job import JobState
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ _WORDS = {
     JobState.PROCESSING: "processing",
     JobState.COMPLETED: "succeeded",
     JobState.FAILED: "failed",
+    JobState.CANCELLED: "canceled",
 }
 
 
@@ -32,6 +33,9 @@ class Replicate:
     status_path = "/v1/predictions/{request_id}"
     result_path = ""
     unknown_word = "booting"
+    cancel: CancelRoute | None = CancelRoute(
+        "POST", "/v1/predictions/{request_id}/cancel", frozenset({JobState.PROCESSING})
+    )
 
     def key_of(self, headers: Mapping[str, str]) -> str | None:
         """See ``Dialect``."""
@@ -51,6 +55,10 @@ class Replicate:
         return Worded(_prediction(world, job, _WORDS[state] if isinstance(state, JobState) else state, world.base_url))
 
     def result(self, world: World, job: Job) -> Worded:
+        """See ``Dialect``."""
+        return self.status(world, job, job.state)
+
+    def cancelled(self, world: World, job: Job, before: JobState) -> Worded | None:  # noqa: ARG002
         """See ``Dialect``."""
         return self.status(world, job, job.state)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine.simulator.dialects.dialect import Asked, Worded, bearer, created
+from engine.simulator.dialects.dialect import Asked, CancelRoute, Worded, bearer, created
 from engine.simulator.job import JobState
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ _WORDS = {
     JobState.PROCESSING: "RUNNING",
     JobState.COMPLETED: "SUCCEEDED",
     JobState.FAILED: "FAILED",
+    JobState.CANCELLED: "CANCELLED",
 }
 
 
@@ -31,6 +32,9 @@ class Runway:
     status_path = "/v1/tasks/{request_id}"
     result_path = ""
     unknown_word = "THROTTLED"
+    cancel: CancelRoute | None = CancelRoute(
+        "DELETE", "/v1/tasks/{request_id}", frozenset({JobState.PROCESSING}), deletes=True
+    )
 
     def key_of(self, headers: Mapping[str, str]) -> str | None:
         """See ``Dialect``."""
@@ -64,3 +68,7 @@ class Runway:
     def result(self, world: World, job: Job) -> Worded:
         """See ``Dialect``."""
         return self.status(world, job, job.state)
+
+    def cancelled(self, world: World, job: Job, before: JobState) -> Worded | None:  # noqa: ARG002
+        """See ``Dialect``."""
+        return None

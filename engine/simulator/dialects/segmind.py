@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.simulator.dialects.dialect import Asked, Worded
+from engine.simulator.dialects.dialect import Asked, CancelRoute, Worded
 from engine.simulator.job import JobState
 from engine.simulator.result_body import output_fields
 
@@ -24,6 +24,7 @@ class Segmind:
     status_path = "/v2/requests/{request_id}/status"
     result_path = "/v2/requests/{request_id}"
     unknown_word = "WARMING_UP"
+    cancel: CancelRoute | None = None
 
     def key_of(self, headers: Mapping[str, str]) -> str | None:
         """See ``Dialect``."""
@@ -57,6 +58,10 @@ class Segmind:
         metrics["total_time"] = round(job.queue_time_s + job.inference_time_s, 3)
         head = {"status": "COMPLETED", "request_id": job.request_id, "error": None}
         return Worded({**head, **output_fields(world, job), "metrics": metrics})
+
+    def cancelled(self, world: World, job: Job, before: JobState) -> Worded | None:  # noqa: ARG002
+        """See ``Dialect``."""
+        return None
 
 
 def _times(job: Job) -> dict[str, object]:

@@ -1,7 +1,9 @@
-"""Carry out what a person asks of a run while it works: pause, resume, drain, other limits, another budget.
+"""Carry out what a person asks of a run while it works: pause, resume, drain, cancel, other limits, another budget.
 
 Orders come from the control journal. At the start all of them are taken together; then, once a second, what is
-new. What was taken is noted in the ledger, so that whoever gave an order can see that it holds.
+new. What was taken is noted in the ledger, so that whoever gave an order can see that it holds. Settings are what all
+orders together come to; a wish to cancel is taken once, and is the ledger's from then on, so that a job that is tried
+again later is not cancelled by an order of before.
 """
 
 from __future__ import annotations
@@ -12,22 +14,31 @@ from typing import TYPE_CHECKING, Protocol
 from engine.clock import local_words
 from engine.config import RunConfig
 from engine.errors import ConfigError, ExitCode, UsageError, nearest
+from engine.ledger.cancel_book import CancelBook
 from engine.ledger.control_journal import Order, Standing, standing
 from engine.provider_configs import configs_by_provider
 from engine.scheduling.stop import Manner, Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
     from engine.clock import Clock
+    from engine.ledger.cancel_book import Place
     from engine.ledger.control_journal import ControlJournal
     from engine.ledger.ledger import Ledger
 
 LOOK_S = 1.0
 CHANGEABLE = ("limits.max_in_flight", "limits.submits_per_minute", "limits.polls_per_minute", "budget.cost_usd_max")
 DRAINED = Stop("drained", "it was asked to drain", ExitCode.STOPPED, Manner.HARVEST, "go on with 'engine resume'")
+CANCELLED_ALL = Stop(
+    "cancelled",
+    "everything in flight was to be cancelled",
+    ExitCode.STOPPED,
+    Manner.HARVEST,
+    "go on with 'engine resume'",
+)
 
 
 class Steered(Protocol):
@@ -43,6 +54,14 @@ class Steered(Protocol):
 
     def request_stop(self, stop: Stop) -> None:
         """Begin to wind down."""
+        ...
+
+    async def cancel(self, places: Iterable[Place]) -> None:
+        """Cancel jobs that are not at rest."""
+        ...
+
+    def cancel_in_flight(self) -> None:
+        """Cancel everything that is in flight."""
         ...
 
 
@@ -71,11 +90,19 @@ class Controls:
         self._log = log
         self._announce = announce
         self._orders: list[Order] = []
+        self._book = CancelBook(ledger)
         self._offset = 0
+        self._cancels_all = False
 
     async def open(self) -> RunConfig:
         """Take what was asked of earlier processes; return the configuration that holds with it."""
-        await self._take()
+        taken_up_to = int((await self._ledger.facts()).get("control_bytes") or 0)
+        self._orders, self._offset = await asyncio.to_thread(self._journal.read, 0, until=taken_up_to)
+        new, _ = await self._take()
+        for order in new:
+            if order.action in {"cancel", "cancel_all"}:
+                self._announce(f"control: {order_words(order)}")
+        self._cancels_all = any(order.action == "cancel_all" for order in new)
         now = self._standing
         if now.settings or now.paused_utc is not None:
             self._announce(f"{standing_words(now)}; 'engine control --reset' takes it back")
@@ -84,23 +111,45 @@ class Controls:
     async def run(self, steered: Steered) -> None:
         """Carry out what is asked, until cancelled."""
         steered.pause(self._pause_reason)
+        if self._cancels_all:
+            self._cancel_all(steered)
         while True:
             await self._clock.sleep(LOOK_S)
-            for order in await self._take():
-                self._log.info("controlled", action=order.action, key=order.key or None, value=order.value)
+            orders, places = await self._take()
+            for order in orders:
+                self._log.info("controlled", action=order.action, key=order.key or order.id or None, value=order.value)
                 self._announce(f"control: {order_words(order)}")
                 if order.action == "drain":
                     steered.request_stop(DRAINED)
+                elif order.action == "cancel_all":
+                    self._cancel_all(steered)
                 steered.pause(self._pause_reason)
                 steered.change_limits(configs_by_provider(self._holding()))
+            if places:
+                await steered.cancel(places)
 
-    async def _take(self) -> list[Order]:
+    async def _take(self) -> tuple[list[Order], list[Place]]:
+        """Take what is new; return it, with where the jobs are that are to be cancelled and are not at rest."""
         new, end = await asyncio.to_thread(self._journal.read, self._offset)
-        if end > self._offset:
-            self._orders += new
-            self._offset = end
-            await self._ledger.note(control_bytes=end)
-        return new
+        if end == self._offset:
+            return [], []
+        ids = [order.id for order in new if order.action == "cancel"]
+        everything = any(order.action == "cancel_all" for order in new)
+        places = await self._book.ask(ids, everything=everything, utc=self._clock.utc(), control_bytes=end)
+        self._orders += new
+        self._offset = end
+        for place in places:
+            if place.job is None:
+                self._announce(f"no job has the id {place.id!r}: nothing is cancelled")
+            elif place.at_rest:
+                self._announce(f"{place.id} is at rest already: nothing is cancelled")
+        return new, [place for place in places if place.job is not None and not place.at_rest]
+
+    @staticmethod
+    def _cancel_all(steered: Steered) -> None:
+        """Let nothing new out first, so that nothing is submitted behind what is cancelled."""
+        steered.request_stop(CANCELLED_ALL)
+        steered.cancel_in_flight()
 
     @property
     def _standing(self) -> Standing:
@@ -155,6 +204,10 @@ def order_words(order: Order) -> str:
             return "submissions go on"
         case "drain":
             return "nothing new is submitted; the run ends once everything in flight is home"
+        case "cancel":
+            return f"{order.id} is cancelled"
+        case "cancel_all":
+            return "everything in flight is cancelled, and nothing new is submitted"
         case "reset":
             return "everything is as the run was started with"
 

@@ -176,6 +176,15 @@ class Run:
         """Begin to wind down."""
         self._scheduler.request_stop(stop)
 
+    def cancel_in_flight(self) -> None:
+        """Cancel everything that is in flight, as far as the provider can."""
+        self._scheduler.cancel_in_flight()
+
+    @property
+    def can_cancel(self) -> bool:
+        """Whether anything that is in flight can be cancelled."""
+        return self._scheduler.can_cancel
+
     @property
     def default_model(self) -> str | None:
         """The model of jobs that name none."""

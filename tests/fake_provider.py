@@ -15,7 +15,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from engine.job.records import StoredFile
-from engine.provider.protocol import Accepted, Completed, Failed, Metrics, NotFound, NotReady, Result, Working
+from engine.provider.protocol import (
+    Accepted,
+    Cancelled,
+    Completed,
+    Failed,
+    Metrics,
+    NotFound,
+    NotReady,
+    Result,
+    Working,
+)
 
 if TYPE_CHECKING:
     import random
@@ -23,7 +33,7 @@ if TYPE_CHECKING:
 
     from engine.clock import Clock
     from engine.media.downloader import DownloadTask
-    from engine.provider.protocol import FetchVerdict, PollVerdict, Request, SubmitVerdict
+    from engine.provider.protocol import CancelVerdict, FetchVerdict, PollVerdict, Request, SubmitVerdict
 
     Draw = Callable[[random.Random], Any]
 
@@ -52,6 +62,8 @@ class FakeProvider:
         fails: whether the nth one fails.
         workers: how many generations run at once; the others queue.
         record_life_s: how long after its submission a request is known.
+        cancellable: whether requests can be cancelled, by which they are forgotten.
+        cancel_script: the next verdicts on cancellations.
         trace: everything that was asked: (when, what, of whom).
     """
 
@@ -71,6 +83,8 @@ class FakeProvider:
     fails: Callable[[int], bool] = lambda _: False
     workers: int | None = None
     record_life_s: float = math.inf
+    cancellable: bool = False
+    cancel_script: deque[Any] = field(default_factory=deque)
     running: int = 0
     running_peak: int = 0
 
@@ -116,6 +130,24 @@ class FakeProvider:
             return NotReady("still PROCESSING")
         url = f"https://images.example.com/{request_id}.mp4"
         return Result({"output": url}, (url,), 4, "video/mp4", Metrics(cost_usd=COST_USD))
+
+    def can_cancel(self, model: str) -> bool:
+        return self.cancellable
+
+    async def cancel(self, request: Request, *, seen: str) -> CancelVerdict:
+        self._note("cancel", request.id)
+        verdict = await self._answer(self.cancel_script, None)
+        if verdict is not None:
+            found: CancelVerdict = verdict
+            return found
+        if self._known_request(request.id) is None:
+            return NotFound("no such request")
+        self.forget(request.id)
+        return Cancelled(paid=False)
+
+    def forget(self, request_id: str) -> None:
+        """Lose the record of a request."""
+        self._requests[request_id].forgotten_at = self.clock.now()
 
     async def credits_usd(self) -> float:
         return 1_000_000.0

@@ -1,7 +1,8 @@
 """Run one run in the foreground: signals, progress, the closing words, and the person's command after them.
 
 The first Ctrl-C (or SIGTERM) stops submitting and harvests what is paid for; the second stops within two
-seconds with the state durable; the third ends the process where it stands, as ``kill -9`` would.
+seconds with the state durable; the third ends the process where it stands, as ``kill -9`` would. With
+``--cancel-on-stop`` the second first has the provider cancel what is in flight, for a few seconds at most.
 A command of ``--on-finish`` or ``--on-stop`` runs once the run is closed and its lock is free; a signal ends
 it, and after a second one it does not begin.
 """
@@ -43,12 +44,20 @@ _EXIT_CODES = {
 }
 LAST_WORDS_S = 1.8
 """A second signal promises an end within two seconds, whatever still blocks then (a pipe that nobody reads)."""
+CANCEL_S_MAX = 10.0
+"""So long does a second signal with ``--cancel-on-stop`` wait for what is in flight to be cancelled."""
 CAUSES_SHOWN_MAX = 5
 WARNINGS_SHOWN_MAX = 5
 
 
 def conduct(
-    request: RunRequest, *, quiet: bool, show_progress: bool, hooks: Hooks = NO_HOOKS, dashboard_port: int | None = None
+    request: RunRequest,
+    *,
+    quiet: bool,
+    show_progress: bool,
+    hooks: Hooks = NO_HOOKS,
+    dashboard_port: int | None = None,
+    cancel_on_stop: bool = False,
 ) -> int:
     """Work on a run until it ends; return the exit code.
 
@@ -58,19 +67,27 @@ def conduct(
         show_progress: whether progress is shown.
         hooks: the person's commands after the run.
         dashboard_port: where the report's page is served live; None for nowhere.
+        cancel_on_stop: whether a second signal first cancels what is in flight.
 
     Raises:
         EngineError: the run could not be opened or could not go on.
     """
+    signals = _Signals(cancel_on_stop=cancel_on_stop)
     return run_to_end(
-        _conduct(request, quiet=quiet, show_progress=show_progress, hooks=hooks, dashboard_port=dashboard_port)
+        _conduct(request, signals, quiet=quiet, show_progress=show_progress, hooks=hooks, dashboard_port=dashboard_port)
     )
 
 
 async def _conduct(
-    request: RunRequest, *, quiet: bool, show_progress: bool, hooks: Hooks, dashboard_port: int | None
+    request: RunRequest,
+    signals: _Signals,
+    *,
+    quiet: bool,
+    show_progress: bool,
+    hooks: Hooks,
+    dashboard_port: int | None,
 ) -> int:
-    run, signals = Run(request), _Signals()
+    run = Run(request)
     inherited: dict[str, str] | None = None
     try:
         async with run, _metrics(run, request.config) as metrics_url, _dashboard(run, dashboard_port) as dashboard:
@@ -135,7 +152,8 @@ def _code_of(error: Exception) -> int:
 class _Signals:
     """What signals do, which depends on how many came and on whether the run is still at work."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, cancel_on_stop: bool) -> None:
+        self._cancel_on_stop = cancel_on_stop
         self._received: list[signal.Signals] = []
         self._run: Run | None = None
         self.enough = asyncio.Event()
@@ -166,9 +184,17 @@ class _Signals:
             os._exit(int(_EXIT_CODES[number]))
         elif len(self._received) == 1:
             self._harvest(self._run, number)
+        elif self._cancel_on_stop and self._run.can_cancel:
+            say(f"{number.name}: cancelling what is in flight, {CANCEL_S_MAX:.0f} s at most. Once more stops at once.")
+            self._run.cancel_in_flight()
+            asyncio.get_running_loop().call_later(CANCEL_S_MAX, self._end_now, number)
         else:
+            self._end_now(number)
+
+    def _end_now(self, number: signal.Signals) -> None:
+        if self._run is not None:
             self._run.request_stop(Stop("interrupted", f"stopped by {number.name}", _EXIT_CODES[number], Manner.NOW))
-            asyncio.get_running_loop().call_later(LAST_WORDS_S, os._exit, int(_EXIT_CODES[number]))
+        asyncio.get_running_loop().call_later(LAST_WORDS_S, os._exit, int(_EXIT_CODES[number]))
 
     def _harvest(self, run: Run, number: signal.Signals) -> None:
         stop = Stop(
@@ -176,7 +202,7 @@ class _Signals:
         )
         run.request_stop(stop)
         say()
-        say(f"{number.name}: {_harvest_words(run)}")
+        say(f"{number.name}: {_harvest_words(run, cancels=self._cancel_on_stop)}")
 
 
 def _environment_without_key(config: RunConfig) -> dict[str, str]:
@@ -231,16 +257,19 @@ def _say_reopened(run: Run) -> None:
         warn(f"{again.left} jobs were paid for and have no file left to ask for; --pay-again submits them again")
 
 
-def _harvest_words(run: Run) -> str:
+def _harvest_words(run: Run, *, cancels: bool) -> str:
     """Say how many paid jobs are still brought home before the run ends, and how long that may take."""
     in_flight, harvest_s = run.tally.in_flight, run.harvest_s
     if not in_flight:
         return "stopping; nothing is in flight."
     time = f", about {duration_words(harvest_s)}" if harvest_s and harvest_s >= 1 else ""  # overdue is no estimate
-    return (
-        f"no new submissions; {in_flight} jobs in flight are harvested first{time}."
-        " Once more stops at once; they stay resumable."
-    )
+    if cancels and run.can_cancel:
+        once_more = f"Once more cancels them, for at most {CANCEL_S_MAX:.0f} s; what is left then stays resumable."
+    elif cancels:
+        once_more = "Once more stops at once, because the provider offers no cancelling; they stay resumable."
+    else:
+        once_more = "Once more stops at once; they stay resumable."
+    return f"no new submissions; {in_flight} jobs in flight are harvested first{time}. {once_more}"
 
 
 def _resume_command(run: Run) -> str:

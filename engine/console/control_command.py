@@ -25,8 +25,24 @@ LOOK_S = 0.1
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a limit or the budget; may be repeated."
 )
+@click.option(
+    "--cancel", "cancelled_ids", multiple=True, metavar="ID", help="Cancel the job with this id; may be repeated."
+)
+@click.option(
+    "--cancel-all", is_flag=True, help="Cancel everything in flight and submit nothing new; what waits stays."
+)
 @click.option("--reset", is_flag=True, help="Back to what the run was started with.")
-def control(run_dir: Path, *, pause: bool, resume: bool, drain: bool, overrides: tuple[str, ...], reset: bool) -> int:
+def control(
+    run_dir: Path,
+    *,
+    pause: bool,
+    resume: bool,
+    drain: bool,
+    overrides: tuple[str, ...],
+    cancelled_ids: tuple[str, ...],
+    cancel_all: bool,
+    reset: bool,
+) -> int:
     """Steer the run in RUN_DIR. What is asked is kept in its control.jsonl and holds across restarts.
 
     \b
@@ -34,6 +50,7 @@ def control(run_dir: Path, *, pause: bool, resume: bool, drain: bool, overrides:
     engine control jobs.run --resume
     engine control jobs.run --set limits.max_in_flight=50 --set budget.cost_usd_max=2000
     engine control jobs.run --drain
+    engine control jobs.run --cancel clip-7 --cancel clip-9
     """
     from engine.console.messages import say, say_hint  # noqa: PLC0415
     from engine.controls import order_words  # noqa: PLC0415
@@ -44,10 +61,10 @@ def control(run_dir: Path, *, pause: bool, resume: bool, drain: bool, overrides:
     directory.must_exist()
     if pause and resume:
         raise UsageError("--pause and --resume contradict each other", hint="give one of them")
-    actions = [
-        name for name, asked in (("reset", reset), ("pause", pause), ("resume", resume), ("drain", drain)) if asked
-    ]
-    orders = _orders(directory, actions, overrides)
+    asked = {"reset": reset, "pause": pause, "resume": resume, "drain": drain, "cancel_all": cancel_all}
+    orders = _orders(directory, [name for name, is_asked in asked.items() if is_asked], overrides, cancelled_ids)
+    if not orders:
+        return ExitCode.SUCCEEDED
     holder = lock_holder(directory)
     if drain and holder is None:
         raise UsageError("nobody works on this run: there is nothing to drain", hint="see 'engine status' of it")
@@ -62,7 +79,9 @@ def control(run_dir: Path, *, pause: bool, resume: bool, drain: bool, overrides:
     return ExitCode.SUCCEEDED
 
 
-def _orders(directory: RunDir, actions: list[str], overrides: tuple[str, ...]) -> list[Order]:
+def _orders(
+    directory: RunDir, actions: list[str], overrides: tuple[str, ...], cancelled_ids: tuple[str, ...]
+) -> list[Order]:
     """Return what is asked as orders, each checked as the run would check it."""
     import msgspec  # noqa: PLC0415
 
@@ -72,9 +91,10 @@ def _orders(directory: RunDir, actions: list[str], overrides: tuple[str, ...]) -
     from engine.controls import check_changeable  # noqa: PLC0415
     from engine.ledger.control_journal import Order  # noqa: PLC0415
 
-    if not actions and not overrides:
+    if not (actions or overrides or cancelled_ids):
         raise UsageError(
-            "nothing is asked of the run", hint="add --pause, --resume, --drain, --reset or --set KEY=VALUE"
+            "nothing is asked of the run",
+            hint="add --pause, --resume, --drain, --cancel ID, --cancel-all, --reset or --set KEY=VALUE",
         )
     utc = SystemClock().utc()
     orders = [msgspec.convert({"utc": utc, "action": action}, Order) for action in actions]
@@ -84,7 +104,38 @@ def _orders(directory: RunDir, actions: list[str], overrides: tuple[str, ...]) -
         check_changeable(key)
         value = config_of_run(directory.root, overrides=(text,)).value_of(key)
         orders.append(Order(utc=utc, action="set", key=key, value=value))
-    return orders
+    return orders + [Order(utc=utc, action="cancel", id=id_) for id_ in _not_at_rest(directory, cancelled_ids)]
+
+
+def _not_at_rest(directory: RunDir, ids: tuple[str, ...]) -> list[str]:
+    """Return the ids that can be cancelled; say of the others that they are at rest.
+
+    Raises:
+        UsageError: no job has such an id.
+    """
+    from engine.console.messages import say  # noqa: PLC0415
+    from engine.errors import nearest  # noqa: PLC0415
+    from engine.ledger.cancel_book import ids_like, place_of  # noqa: PLC0415
+    from engine.ledger.schema import open_for_reading  # noqa: PLC0415
+
+    if not ids:
+        return []
+    db = open_for_reading(directory.ledger)
+    try:
+        places = [place_of(db, id_) for id_ in dict.fromkeys(ids)]
+        for place in places:
+            if place.job is None:
+                guess = nearest(place.id, ids_like(db, place.id))
+                raise UsageError(
+                    f"no job of this run has the id {place.id!r}{guess}",
+                    hint=f"its jobs: engine status {directory.root} --jobs in_flight, or --jobs remaining",
+                )
+    finally:
+        db.close()
+    for place in places:
+        if place.at_rest:
+            say(f"{place.id} is at rest already ({place.status}): there is nothing to cancel")
+    return [place.id for place in places if not place.at_rest]
 
 
 def _is_taken(directory: RunDir, end: int) -> bool:

@@ -89,6 +89,9 @@ def _explained(found: ProviderDescription) -> Iterator[str]:
         fails = [*status.failed, *([f"anything in {status.failed_if}"] if status.failed_if else [])]
         yield f"{'words':<13}{status.word} is {' or '.join(status.done)} when done; {' or '.join(fails)} is failure"
         yield f"{'result':<13}{_result_words(result)}"
+        cancel = found.cancel
+        how = f"{cancel.method} to {cancel.url_from or cancel.path}" if cancel.is_offered else "is not offered"
+        yield f"{'cancelling':<13}{how}"
     yield f"{'key':<13}{found.auth.header}: {found.auth.value}, from {found.api_key_env}"
     lives = (duration_words(found.record_life_s), duration_words(found.output_life_s))
     yield f"{'keeps':<13}records for {lives[0]}, files for {lives[1]}"

@@ -157,6 +157,7 @@ def _conduct(
     dashboard_port: int | None,
     deadline_utc: float | None,
     span_s: float | None,
+    cancel_on_stop: bool,
     on_finish: str | None,
     on_stop: str | None,
     **request: Any,
@@ -184,4 +185,5 @@ def _conduct(
         show_progress=not (quiet or no_progress),
         hooks=Hooks(on_finish, on_stop),
         dashboard_port=dashboard_port,
+        cancel_on_stop=cancel_on_stop,
     )

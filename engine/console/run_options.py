@@ -60,6 +60,9 @@ RESULTS = (
 )
 MONEY = (
     click.option("--max-jobs", "jobs_max", type=click.IntRange(min=1), help="Submit at most so many jobs, then stop."),
+    click.option(
+        "--cancel-on-stop", is_flag=True, help="On a second Ctrl-C, first cancel what is in flight at the provider."
+    ),
     click.option("--wait-for-credit", is_flag=True, help="Wait for money even when nothing is in flight."),
 )
 TIME = (

@@ -45,6 +45,9 @@ class Flight:
         price_usd: what was reserved for it.
         cost_usd: what the provider charged, once it said.
         error: why it was set aside, if it was.
+        cancel_wanted: whether a person wants it cancelled, and the provider is still to be asked.
+        cancel_sent: whether the provider was, or may have been, asked to cancel it.
+        cancel_paid: whether it may be charged if it ends cancelled.
     """
 
     job: int
@@ -72,6 +75,9 @@ class Flight:
     price_usd: float | None = None
     cost_usd: float | None = None
     error: JobError | None = None
+    cancel_wanted: bool = False
+    cancel_sent: bool = False
+    cancel_paid: bool = True
 
     def anchor(self, *, now: float, utc: float) -> None:
         """Derive the monotonic moments of a flight that an earlier process began.

@@ -23,7 +23,8 @@ class Accounts(NamedTuple):
 
     Attributes:
         reserved: the jobs whose price stays reserved.
-        written_off_usd: what submissions may have cost that were repeated without proof that they were never accepted.
+        written_off_usd: what submissions may have cost that were repeated without proof that they were never accepted,
+            or after they were cancelled.
         highest_usd: the most that a job of each model was charged.
     """
 
@@ -46,6 +47,7 @@ _RESERVED = (
 )
 _WRITTEN_OFF = (
     "SELECT coalesce(sum(price_usd), 0) FROM attempt INDEXED BY attempt_unpriced CROSS JOIN job USING (job)"
-    " WHERE attempt.error ->> 'kind' = 'unknown_outcome' AND cost_usd IS NULL AND request_id IS NULL"
-    " AND (attempt < attempts OR state = 'pending')"
+    " WHERE cost_usd IS NULL AND (attempt < attempts OR state = 'pending')"
+    " AND (attempt.error ->> 'kind' = 'unknown_outcome' AND request_id IS NULL"
+    " OR attempt.error ->> 'kind' = 'cancelled' AND attempt.error ->> 'paid')"
 )

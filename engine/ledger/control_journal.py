@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-Action = Literal["pause", "resume", "drain", "set", "reset"]
+Action = Literal["pause", "resume", "drain", "set", "reset", "cancel", "cancel_all"]
 READ_BYTES_MAX = 2**20
 """More than this at once nobody has asked for; what a disk error makes of the file must not fill the memory."""
 
@@ -31,12 +31,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         utc: when, seconds since the epoch.
         action: what.
         key, value: of ``set``: which key of the configuration, and its value.
+        id: of ``cancel``: of which job.
     """
 
     utc: float
     action: Action
     key: str = ""
     value: int | float = 0
+    id: str = ""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,8 +81,8 @@ class ControlJournal:
         sync_directory(self._path.parent)
         return end
 
-    def read(self, offset: int) -> tuple[list[Order], int]:
-        """Return the orders behind ``offset``, and where the last whole line of them ends.
+    def read(self, offset: int, *, until: int | None = None) -> tuple[list[Order], int]:
+        """Return the orders behind ``offset`` (and before ``until``), and where the last whole line of them ends.
 
         A line that is no order is passed over: a crash may have torn it, and whoever gave it was not told that it
         was taken.
@@ -88,7 +90,7 @@ class ControlJournal:
         try:
             with self._path.open("rb") as file:
                 file.seek(offset)
-                content = file.read(READ_BYTES_MAX)
+                content = file.read(READ_BYTES_MAX if until is None else min(until - offset, READ_BYTES_MAX))
         except OSError:
             return [], offset
         lines = content[: content.rfind(b"\n") + 1]
@@ -109,7 +111,7 @@ def standing(orders: Iterable[Order]) -> Standing:
                 settings[order.key] = order.value
             case "reset":
                 paused_utc, settings = None, {}
-            case "drain":
+            case "drain" | "cancel" | "cancel_all":
                 pass
     return Standing(paused_utc=paused_utc, settings=settings)
 

@@ -8,7 +8,7 @@ not allow. Knows nothing of HTTP, and nothing of why a change is made.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from engine.job.flight import Flight
 from engine.job.model_name import provider_of
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from engine.ledger.reopening import Reopened, Selection
     from engine.provider.protocol import Metrics
 
+
+_Outcome = TypeVar("_Outcome")
 
 NEVER_ACCEPTED = JobError(
     kind="not_accepted", message="its reply was lost; the history shows that it was never accepted", retryable=True
@@ -92,6 +94,10 @@ class Ledger:
     async def read(self, query: Callable[[sqlite3.Connection], Any]) -> Any:
         """Run a short query between two commits; it sees everything that is durable."""
         return await self._committer.commit(query)
+
+    async def change(self, change: Callable[[sqlite3.Connection], _Outcome]) -> _Outcome:
+        """Make a change durable that a book beside this one knows how to make."""
+        return await self._committer.commit(change)
 
     # --- facts about the run ----------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 A job whose generation was paid for and whose files can still be asked for goes back to READY: its download
 is tried again and nothing is paid. Any other goes back to PENDING with fresh attempts; one that was paid for
-only if the person said that it may be paid for again. The lines of reopened jobs leave the output.
+only if the person said that it may be paid for again, or had cancelled it: nothing of it is left to lose. The lines of
+reopened jobs leave the output.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from engine.job.records import decode_json
 from engine.job.states import State
+from engine.ledger.cancel_book import CANCELLED, drop_wish
 from engine.ledger.moves import move
 
 if TYPE_CHECKING:
@@ -59,17 +61,19 @@ def reopen(db: sqlite3.Connection, chosen: Selection) -> Reopened:
         if cause["paid"] and media is not None and decode_json(media)["urls"]:
             move(db, job, State.READY, seq=None, status=None, error=None)
             download += 1
-        elif cause["paid"] and not chosen.pay_again:
+        elif cause["paid"] and cause["kind"] != CANCELLED and not chosen.pay_again:
             left += 1
             continue
         else:
             move(db, job, State.PENDING, seq=None, status=None, error=None, attempts_before=attempts)
             submit += 1
+        drop_wish(db, job)
         _reopen_copies(db, job)
     if chosen.unknown:
         for job, attempts in db.execute(_UNKNOWN).fetchall():
             if _is_named(db, job, chosen.ids):
                 move(db, job, State.PENDING, attempts_before=attempts)
+                drop_wish(db, job)
                 submit += 1
     for job in chosen.downloads:
         if _can_be_asked_for(db, job):
@@ -95,6 +99,7 @@ _COPIES = "SELECT job FROM job JOIN input USING (job) WHERE original = ? AND sta
 def _reopen_copies(db: sqlite3.Connection, job: int) -> None:
     for (copy,) in db.execute(_COPIES, (job,)).fetchall():
         move(db, copy, State.PENDING, seq=None, status=None, error=None)
+        drop_wish(db, copy)
 
 
 def _can_be_asked_for(db: sqlite3.Connection, job: int) -> bool:

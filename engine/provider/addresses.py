@@ -24,14 +24,15 @@ ADDRESS_CHARS_MAX = 2_000
 
 def named_addresses(body: dict[str, Any], provider: ProviderDescription) -> dict[str, str]:
     """Return the addresses in the reply to a submission that the description looks for, whoever they belong to."""
-    places = {"status": provider.status.url_from, "result": provider.result.url_from}
+    status, result, cancel = provider.status, provider.result, provider.cancel
+    places = {"status": status.url_from, "result": result.url_from, "cancel": cancel.url_from}
     found = {name: value_at(body, place) for name, place in places.items() if place}
     return {name: url for name, url in found.items() if isinstance(url, str) and len(url) <= ADDRESS_CHARS_MAX}
 
 
 def address(provider: ProviderDescription, base_url: str, kind: AddressOf, request: Request) -> str | None:
-    """Return where a request is asked about; None if no address of the provider's is known."""
-    at = "status" if provider.result.is_in_status else kind
+    """Return where a request is asked about, fetched or cancelled; None if no address of the provider's is known."""
+    at = "status" if kind == "result" and provider.result.is_in_status else kind
     return _named_or_built(provider, base_url, at, request)
 
 
@@ -49,7 +50,7 @@ def _named_or_built(provider: ProviderDescription, base_url: str, kind: AddressO
     named = request.addresses.get(kind)
     if named and is_trusted(named, base_url, provider):
         return named
-    path = provider.status.path if kind == "status" else provider.result.path
+    path: str = getattr(provider, kind).path
     return base_url + path.format(id=request.id, model=bare_model(request.model)) if path else None
 
 

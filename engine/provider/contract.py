@@ -14,7 +14,7 @@ from msgspec import Meta
 
 HttpStatus: TypeAlias = Annotated[int, Meta(ge=100, le=599)]
 HoldSeconds: TypeAlias = Annotated[float, Meta(ge=0, le=86_400)]
-AddressOf: TypeAlias = Literal["status", "result"]
+AddressOf: TypeAlias = Literal["status", "result", "cancel"]
 """What an address that a submission's reply names is for."""
 
 
@@ -169,3 +169,28 @@ class CreditsTable(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str = ""
     amounts: tuple[str, ...] = ()
+
+
+class CancelTable(msgspec.Struct, frozen=True, kw_only=True):
+    """How a request is cancelled, and what that means for its money.
+
+    Attributes:
+        path: where that is asked for, with {id} and perhaps {model}; empty together with url_from if nothing can be
+            cancelled.
+        url_from: the place of that address in the reply to a submission.
+        method: the HTTP method.
+        final: whether an answer of success means that the request has ended and its record may be gone; without it,
+            cancelling is only asked for, and the status tells.
+        free: words of a status under which a request that is cancelled is not charged.
+    """
+
+    path: str = ""
+    url_from: str = ""
+    method: Literal["POST", "PUT", "DELETE"] = "POST"
+    final: bool = False
+    free: tuple[str, ...] = ()
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether anything can be cancelled."""
+        return bool(self.path or self.url_from)

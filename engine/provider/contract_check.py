@@ -66,7 +66,7 @@ def _contradictions(description: ProviderDescription) -> Iterator[str]:
 
 def _addresses(description: ProviderDescription) -> Iterator[str]:
     submit, status, result = description.submit, description.status, description.result
-    ids = (("status.path", status.path), ("result.path", result.path))
+    ids = (("status.path", status.path), ("result.path", result.path), ("cancel.path", description.cancel.path))
     for key, path in (("submit.path", submit.path), *ids, ("credits.path", description.credits.path)):
         if path and not path.startswith("/"):
             yield f"{key} must begin with '/', because it follows base_url, not {shown(path)}"
@@ -96,6 +96,7 @@ def _places(description: ProviderDescription) -> Iterator[str]:
         "status.failed_if": status.failed_if,
         "result.url_from": result.url_from,
         "result.word": result.word,
+        "cancel.url_from": description.cancel.url_from,
         **{f"metrics.{name}": getattr(metrics, name) for name in metrics.__struct_fields__},
     }
     in_headers = {"submit.id", *(key for key in one if key.startswith("metrics."))}
@@ -141,6 +142,11 @@ def _words(description: ProviderDescription) -> Iterator[str]:
             if other := seen.get(word):
                 yield f"status.{name} and status.{other} both hold {shown(word)}"
             seen[word] = name
+    cancel = description.cancel
+    if cancel.free and not cancel.is_offered:
+        yield "cancel.free says what cancelling costs, and neither cancel.path nor cancel.url_from says how it is done"
+    if ended := sorted(set(cancel.free) & {*status.done, *status.failed}):
+        yield f"cancel.free holds {shown(ended[0])}, under which a request has ended: there is nothing to cancel"
     for code in description.submit.money_words:
         if not (code.isdigit() and code.startswith("4")):
             yield f"submit.money_words has the key {shown(code)}, which is no HTTP status from 400 to 499"

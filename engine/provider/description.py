@@ -21,6 +21,7 @@ from engine.job.model_name import model_name_problem
 from engine.provider.contract import (
     NOT_ASKED_ABOUT,
     AuthTable,
+    CancelTable,
     CreditsTable,
     MetricsTable,
     ResultTable,
@@ -61,6 +62,7 @@ class ProviderDescription(msgspec.Struct, frozen=True, kw_only=True):
         submit: how a job is submitted.
         status: how a request is asked about; left out where the reply to a submission is its result.
         result: where its result is.
+        cancel: how it is cancelled.
         metrics: where a reply says what the request came to.
         credits: how the account's balance is read.
         upload: how a local file becomes something that a job can name.
@@ -83,6 +85,7 @@ class ProviderDescription(msgspec.Struct, frozen=True, kw_only=True):
     submit: SubmitTable
     status: StatusTable = NOT_ASKED_ABOUT
     result: ResultTable
+    cancel: CancelTable = CancelTable()
     metrics: MetricsTable = MetricsTable()
     credits: CreditsTable = CreditsTable()
     upload: UploadTable = UploadTable()

@@ -22,6 +22,7 @@ from yarl import URL
 
 from engine.job.model_name import bare_model
 from engine.provider.addresses import address, content_address, key_headers
+from engine.provider.cancelling import cancel_verdict
 from engine.provider.protocol import NotFound, Result, Unavailable, WrongContract
 from engine.provider.reply import NoReply, Reply
 from engine.provider.verdicts import balance_usd, fetch_verdict, poll_verdict, submit_verdict, upload_verdict
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
 
     from engine.clock import Clock
     from engine.provider.description import ProviderDescription
-    from engine.provider.protocol import FetchVerdict, PollVerdict, Request, SubmitVerdict, UploadVerdict
+    from engine.provider.protocol import CancelVerdict, FetchVerdict, PollVerdict, Request, SubmitVerdict, UploadVerdict
 
+_NO_CANCEL_ADDRESS = WrongContract("no address of the provider's is known at which the request could be cancelled")
 _NO_ADDRESS = WrongContract("no address of the provider's is known at which the request could be asked about")
 _NEVER_ASKED = NotFound("the reply to its submission was its result; only the provider's history knows it now")
 USER_AGENT = "media-batch-engine"
@@ -177,6 +179,20 @@ class HttpProvider:
         )
         reply = await self._request(self._reads, "POST", self._upload_url, timeout=timeout, content=content)
         return upload_verdict(reply, self._description, utc=self._clock.utc())
+
+    def can_cancel(self, model: str) -> bool:  # noqa: ARG002 (a description holds for all of its models)
+        """Whether the provider offers cancelling; see ``CancellingProvider``."""
+        return self._description.cancel.is_offered
+
+    async def cancel(self, request: Request, *, seen: str) -> CancelVerdict:
+        """Ask for a request to be cancelled; see ``CancellingProvider.cancel``."""
+        assert self._reads is not None
+        rules = self._description.cancel
+        url = address(self._description, self._base_url, "cancel", request)
+        if url is None:
+            return _NO_CANCEL_ADDRESS
+        reply = await self._request(self._reads, rules.method, url, timeout=self._read_timeout)
+        return cancel_verdict(reply, self._description, seen=seen, utc=self._clock.utc())
 
     async def credits_usd(self) -> float | Unavailable | None:
         """Return what the account holds, in US dollars, free of charge; None if the provider does not tell."""

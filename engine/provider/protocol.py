@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,8 @@ class Accepted:
 
     Attributes:
         request_id: its name.
-        addresses: where it said that the request can be asked about (``status``) and fetched (``result``).
+        addresses: where it said that the request can be asked about (``status``), fetched (``result``) and cancelled
+            (``cancel``).
     """
 
     request_id: str
@@ -229,6 +230,30 @@ class UploadRefused:
 
 UploadFailure: TypeAlias = UploadRefused | Unavailable | Throttled | Unauthorized | WrongContract
 UploadVerdict: TypeAlias = Uploaded | UploadFailure
+# --- verdicts on a cancellation -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The request has ended; nobody can ask about it any more. ``paid`` says whether it may be charged all the same."""
+
+    paid: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """The provider will try; its status tells what became of it. ``paid``: whether it may be charged if it ends so."""
+
+    paid: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRefused:
+    """The request goes on, or had ended by itself: its status tells."""
+
+    reason: str
+
+
 SubmitVerdict: TypeAlias = (
     Accepted
     | Answered
@@ -245,6 +270,9 @@ PollVerdict: TypeAlias = (
     Working | Completed | Result | Failed | NotFound | Unavailable | Throttled | Unauthorized | WrongContract
 )
 FetchVerdict: TypeAlias = Result | Failed | NotReady | NotFound | Unavailable | Throttled | Unauthorized | WrongContract
+CancelVerdict: TypeAlias = (
+    Cancelled | CancelAsked | CancelRefused | NotFound | Unavailable | Throttled | Unauthorized | WrongContract
+)
 
 
 class Provider(Protocol):
@@ -260,4 +288,17 @@ class Provider(Protocol):
 
     async def fetch(self, request: Request) -> FetchVerdict:
         """Read the result of a completed request."""
+        ...
+
+
+@runtime_checkable
+class CancellingProvider(Protocol):
+    """A provider that can also cancel; whoever implements ``Provider`` alone cannot."""
+
+    def can_cancel(self, model: str) -> bool:
+        """Whether requests of a model can be cancelled at all."""
+        ...
+
+    async def cancel(self, request: Request, *, seen: str) -> CancelVerdict:
+        """Ask for a request to be cancelled; ``seen`` is the word of its status just before."""
         ...

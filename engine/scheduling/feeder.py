@@ -114,6 +114,15 @@ class Feeder:
         self._waiting.appendleft(flight)
         self.wake()
 
+    def withdraw(self, job: int) -> None:
+        """Let go of a job for good: it is not to be submitted."""
+        self._taken_back.add(job)  # so that it is not read from the ledger
+        if (found := self._offered.pop(job, None)) is not None:
+            self._lane.withdraw(found[1])
+            self._spend.give_back(job, accepted=False)
+        self._waiting = deque(flight for flight in self._waiting if flight.job != job)
+        self.wake()
+
     @property
     def offered(self) -> int:
         """How many jobs wait for their turn in the lane; their price is reserved."""

@@ -11,13 +11,16 @@ import itertools
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
+from engine.ledger.cancel_book import CANCELLED
 from engine.scheduling.in_flight import NEGLECT_SHARE
 from engine.scheduling.reads import Reads
 from engine.scheduling.steps import (
     AskAgain,
     AtRest,
+    CancelUnderWay,
     Fetched,
     Finished,
+    NotCancelled,
     SetAside,
     SlowDown,
     StillWorking,
@@ -39,11 +42,13 @@ if TYPE_CHECKING:
     from engine.scheduling.pace import Permit
     from engine.scheduling.polling import PollingPolicy
     from engine.scheduling.setbacks import Setbacks
-    from engine.scheduling.steps import DownloadStep, FetchStep, PollStep
+    from engine.scheduling.steps import CancelStep, DownloadStep, FetchStep, PollStep
     from engine.scheduling.stop import Stop
     from engine.scheduling.tally import Tally
 
 POSSIBLE_CHANCE = 0.02
+ASKED_LOOK_S = 5.0
+"""How often a request is looked at whose provider was asked to cancel it."""
 PLAN_AGAIN_FACTOR = 1.5
 """Polls are placed anew when requests turn out to take so many times less than was believed."""
 
@@ -59,6 +64,7 @@ class Harvest:
         record_life_s: how long the provider keeps a request's record, from its submission.
         on_stop: called with a reason to stop the run.
         on_finished: called whenever a request was found finished.
+        on_not_cancelled: called with a request that goes on, or ended by itself, although it was to be cancelled.
         on_change: called after every step: there may be nothing left to do.
     """
 
@@ -78,6 +84,7 @@ class Harvest:
         record_life_s: float,
         on_stop: Callable[[Stop], None],
         on_finished: Callable[[], None],
+        on_not_cancelled: Callable[[Flight, str], None],
         on_change: Callable[[], None],
     ) -> None:
         self._life = life
@@ -93,6 +100,7 @@ class Harvest:
         self._record_life_s = record_life_s
         self._on_stop = on_stop
         self._on_finished = on_finished
+        self._on_not_cancelled = on_not_cancelled
         self._on_change = on_change
         self._reads = Reads(lane, agenda=agenda, clock=clock, polling_for=polling_for, record_life_s=record_life_s)
         self._ask_first: set[int] = set()
@@ -107,6 +115,8 @@ class Harvest:
         self._in_flight.accepted(flight)
         self._tally.generating += 1
         self._plan_poll(flight)
+        if flight.cancel_wanted:
+            self.hasten(flight)
 
     def take_answer(self, flight: Flight, step: Fetched) -> None:
         """Take the result that came as the reply to its submission; what it took is known to the moment."""
@@ -118,7 +128,11 @@ class Harvest:
         self._in_flight.board(flight)
         self._in_flight.accepted(flight)
         self._tally.generating += 1
-        if self._polling_for(flight.model).chance(self._age_s(flight), since_s=0.0) >= POSSIBLE_CHANCE:
+        if (
+            flight.cancel_wanted
+            or flight.cancel_sent
+            or self._polling_for(flight.model).chance(self._age_s(flight), since_s=0.0) >= POSSIBLE_CHANCE
+        ):
             self._ask_first.add(flight.job)
             self._agenda.at(self._clock.now(), partial(self._offer_poll, flight, self._clock.now()))
         else:
@@ -129,6 +143,14 @@ class Harvest:
         self._in_flight.board(flight)
         self._tally.downloading += 1
         self._queue_download(flight)
+
+    def hasten(self, flight: Flight) -> None:
+        """Ask at once about a request that is to be cancelled, unless it is being asked about just now."""
+        if flight.poll_at:
+            flight.poll_at = 0.0
+            self._offer_poll(flight, self._clock.now())
+        else:
+            self._reads.hasten(flight)
 
     async def download_loop(self) -> None:
         """Download one result after the other, oldest submission first, until cancelled."""
@@ -192,6 +214,7 @@ class Harvest:
 
     async def _poll(self, flight: Flight, permit: Permit) -> None:
         self._tally.polls += 1
+        self._reads.asked(flight)
         since_s = flight.seen_running_s
         step = await self._guard.make(flight, self._life.poll(flight))
         self._learn(flight, since_s, step)
@@ -207,7 +230,7 @@ class Harvest:
             case Finished(claimed_s) | Fetched(end=Finished(claimed_s)):
                 policy.finished(since_s, self._age_s(flight), claimed_s=claimed_s)
                 self._on_finished()
-            case AtRest():
+            case AtRest() if flight.error is None or flight.error.kind != CANCELLED:
                 policy.finished(since_s, self._age_s(flight), claimed_s=None)
                 self._on_finished()
             case _:
@@ -216,17 +239,19 @@ class Harvest:
 
     def _after_poll(self, flight: Flight, permit: Permit, step: PollStep) -> None:
         match step:
-            case StillWorking(queued):
+            case StillWorking(queued, word):
                 self._answered(flight, permit)
                 self._note_queued(flight, queued=queued)
-                self._plan_poll(flight)
+                self._go_on_waiting(flight, word)
             case Finished():
                 self._lane.accepted(permit)
+                self._came_first(flight)
                 self._generated(flight)
                 self._tally.fetching += 1
                 self._offer_fetch(flight)
             case Fetched(cost_usd, lag_s, _):
                 self._answered(flight, permit)
+                self._came_first(flight)
                 self._generated(flight)
                 self._recorded(flight, cost_usd, lag_s)
             case AtRest():
@@ -240,6 +265,14 @@ class Harvest:
             case _:
                 self._ask_again(flight, permit, step, partial(self._offer_poll, flight, self._clock.now()))
 
+    def _go_on_waiting(self, flight: Flight, word: str) -> None:
+        if flight.cancel_wanted:
+            self._reads.offer_cancel(flight, partial(self._cancel, flight, word))
+        elif flight.cancel_sent:
+            self._agenda.at(self._clock.now() + ASKED_LOOK_S, partial(self._offer_poll, flight, self._clock.now()))
+        else:
+            self._plan_poll(flight)
+
     def _note_queued(self, flight: Flight, *, queued: bool) -> None:
         self._tally.queued += queued - flight.queued
         flight.queued = queued
@@ -247,6 +280,40 @@ class Harvest:
     def _generated(self, flight: Flight) -> None:
         self._note_queued(flight, queued=False)
         self._tally.generating -= 1
+
+    # --- cancelling -------------------------------------------------------------------------------
+
+    async def _cancel(self, flight: Flight, seen: str, permit: Permit) -> None:
+        step = await self._guard.make(flight, self._life.canceller.cancel(flight, seen))
+        self._after_cancel(flight, permit, step)
+        self._on_change()
+
+    def _after_cancel(self, flight: Flight, permit: Permit, step: CancelStep) -> None:
+        """Go on with a request after the provider was asked to cancel it; what it came to, its status tells."""
+        look = partial(self._offer_poll, flight, self._clock.now())
+        match step:
+            case AtRest():
+                self._answered(flight, permit)
+                self._generated(flight)
+                self._landing.rest(flight, step)
+            case CancelUnderWay():
+                self._answered(flight, permit)
+                look()
+            case NotCancelled(reason):
+                self._answered(flight, permit)
+                self._on_not_cancelled(flight, reason)
+                look()
+            case SetAside():
+                self._generated(flight)
+                self._landing.set_aside(flight)
+            case _:
+                self._ask_again(flight, permit, step, look)
+
+    def _came_first(self, flight: Flight) -> None:
+        """Take note that a request was finished before it could be cancelled."""
+        if flight.cancel_wanted or flight.cancel_sent:
+            flight.cancel_wanted = False
+            self._on_not_cancelled(flight, "it finished before")
 
     # --- fetching ---------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from engine.clock import Clock
     from engine.job.flight import Flight
@@ -47,6 +47,15 @@ class InFlight:
     def __repr__(self) -> str:
         unresolved = len(self._unresolved) + len(self._adopted)
         return f"<InFlight: {len(self._all)}, {unresolved} of them unresolved, peak {self.peak}>"
+
+    @property
+    def all(self) -> Iterable[Flight]:
+        """Every flight that is up."""
+        return self._all.values()
+
+    def find(self, job: int) -> Flight | None:
+        """Return the flight of a job, if it is up."""
+        return self._all.get(job)
 
     @property
     def unresolved(self) -> Iterator[Flight]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from engine.ledger.cancel_book import CANCELLED
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -105,7 +107,9 @@ class Landing:
         self._tally.reserved_usd = self._rules.spend.reserved_usd
 
     def _judge(self, flight: Flight, step: AtRest) -> None:
-        """Let the rules see an outcome; one of them may stop the batch."""
+        """Let the rules see an outcome; one of them may stop the batch. What was cancelled tells them nothing."""
+        if flight.error is not None and flight.error.kind == CANCELLED:
+            return
         canary = self._rules.canary
         ended = canary.decided(
             flight.error,

@@ -16,6 +16,7 @@ from engine.errors import ExitCode
 from engine.input_files.stager import Staged
 from engine.job.flight import UNNAMED
 from engine.job.records import JobError, decode_json
+from engine.ledger.cancel_book import cancelled
 from engine.ledger.group_commit import RefusedChange
 from engine.media.failures import DiskFullError, DownloadError
 from engine.provider.history import HistoryRow
@@ -42,6 +43,7 @@ from engine.provider.protocol import (
     WrongContract,
 )
 from engine.scheduling import outputs
+from engine.scheduling.canceller import Canceller
 from engine.scheduling.steps import (
     AskAgain,
     AtRest,
@@ -143,6 +145,7 @@ class Life:
         self._job_deadline_s = job_deadline_s
         self._record_life_s = record_life_s
         self._history_again_s = history_again_s
+        self.canceller = Canceller(ledger, provider, clock=clock, rng=rng)
 
     # --- submit -----------------------------------------------------------------------------------
 
@@ -264,7 +267,8 @@ class Life:
             case Working(status):
                 flight.failures = 0
                 flight.last_working_at = self._clock.now()
-                return await self._unless_overdue(flight, StillWorking(queued=status.upper() in QUEUE_WORDS))
+                working = StillWorking(queued=status.upper() in QUEUE_WORDS, word=status)
+                return await self._unless_overdue(flight, working)
             case Completed(metrics):
                 flight.failures = 0
                 return self._finish(flight, metrics)
@@ -273,7 +277,7 @@ class Life:
                 end = self._finish(flight, verdict.metrics)
                 return await self._record(flight, verdict, lag_s=self._lag_s(flight, verdict.metrics), end=end)
             case Failed(message, http_status):
-                return await self._fail(flight, flight.attempts, _generation_failed(message, http_status))
+                return await self._fail(flight, flight.attempts, _end_of(flight, message, http_status))
             case NotFound(message):
                 return await self._not_found(flight, message)
             case Unavailable(reason, reached):
@@ -295,7 +299,7 @@ class Life:
 
     async def _not_found(self, flight: Flight, message: str) -> PollStep:
         """Wait for a record that may only be late; otherwise the history knows what became of the request."""
-        young = self._age_s(flight) < YOUNG_S
+        young = self._age_s(flight) < YOUNG_S and not flight.cancel_sent
         if young and flight.failures < YOUNG_404_MAX:
             return AskAgain(self._retry_in_s(flight))
         return await self._ask_history(flight, message)
@@ -314,6 +318,9 @@ class Life:
                     return await self._unless_overdue(flight, AskAgain(self._history_again_s))
         if isinstance(row, Unavailable) or (self._history and self._age_s(flight) <= self._record_life_s):
             return await self._unless_overdue(flight, AskAgain(self._history_again_s))
+        if flight.cancel_sent:
+            error = cancelled("cancelled: the provider was asked to, and no longer knows the request", paid=True)
+            return await self._fail(flight, flight.attempts, error)
         return await self._set_unknown(flight, f"the provider no longer knows the request ({message})", 404)
 
     async def _rescue(self, flight: Flight, row: HistoryRow) -> Fetched | AtRest:
@@ -337,7 +344,7 @@ class Life:
             case Result():
                 return await self._record(flight, verdict, lag_s=self._lag_s(flight, verdict.metrics))
             case Failed(message, http_status):
-                return await self._fail(flight, flight.attempts, _generation_failed(message, http_status))
+                return await self._fail(flight, flight.attempts, _end_of(flight, message, http_status))
             case NotReady(reason) | NotFound(reason) | Unavailable(reason, True):
                 flight.refused_at = flight.refused_at or self._clock.now()
                 if self._clock.now() - flight.refused_at < NOT_READY_S_MAX:
@@ -472,6 +479,13 @@ class Life:
 
 def _request(flight: Flight) -> Request:
     return Request(flight.request_id, flight.model, flight.addresses or {})
+
+
+def _end_of(flight: Flight, message: str, http_status: int | None) -> JobError:
+    """Return why a request failed by the provider's word: as it was asked to, if it was."""
+    if flight.cancel_sent:
+        return cancelled(f"cancelled at the provider, which says: {message}", paid=flight.cancel_paid)
+    return _generation_failed(message, http_status)
 
 
 def _generation_failed(message: str, http_status: int | None) -> JobError:

@@ -7,6 +7,7 @@ before all. Knows nothing of what the answers say.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -57,21 +58,38 @@ class Reads:
         self._clock = clock
         self._polling_for = polling_for
         self._record_life_s = record_life_s
+        self._polls: dict[int, tuple[Offer, Rank]] = {}
 
     def offer_poll(self, flight: Flight, start: Start, *, due_at: float) -> None:
         """Let a request be asked about when its turn comes; before ``due_at`` only if nobody else wants the turn."""
         policy = self._polling_for(flight.model)
         likely_at = flight.submitted_at + policy.age_at(LIKELY_CHANCE, since_s=flight.seen_running_s)
-        self._offer(start, partial(self._rank_of_poll, flight, due_at), (due_at, likely_at))
+        rank = partial(self._rank_of_poll, flight, due_at)
+        self._polls[flight.job] = (self._offer(start, rank, (due_at, likely_at)), rank)
+
+    def asked(self, flight: Flight) -> None:
+        """Take note that a request is being asked about: nothing of it waits here any more."""
+        self._polls.pop(flight.job, None)
+
+    def hasten(self, flight: Flight) -> None:
+        """Rank the question about a request anew, if it waits: it is to be cancelled."""
+        if (found := self._polls.get(flight.job)) is not None:
+            offer, rank = found
+            self._lane.rank(offer, *rank())
+
+    def offer_cancel(self, flight: Flight, start: Start) -> None:  # noqa: ARG002 (its rank is the same for all)
+        """Let a request be cancelled at the very next turn: it was seen working a moment ago."""
+        self._lane.offer(Urgency.AGEING, start, value=math.inf)
 
     def offer_fetch(self, flight: Flight, start: Start) -> None:
         """Let a result be fetched when its turn comes."""
         self._offer(start, partial(self._rank_of_fetch, flight), ())
 
-    def _offer(self, start: Start, rank: Rank, turns: tuple[float, ...]) -> None:
+    def _offer(self, start: Start, rank: Rank, turns: tuple[float, ...]) -> Offer:
         urgency, value = rank()
         offer = self._lane.offer(urgency, start, value=value)
         self._look_again(offer, rank, turns, after_s=FIRST_LOOK_S)
+        return offer
 
     def _look_again(self, offer: Offer, rank: Rank, turns: tuple[float, ...], *, after_s: float) -> None:
         """Rank an offer anew after a while, or at the next of the moments at which its class changes."""
@@ -91,6 +109,8 @@ class Reads:
         neglected = now - due_at >= self._record_life_s * NEGLECT_SHARE
         if neglected and age_s >= self._record_life_s * AGEING_POLL_SHARE:
             return Urgency.AGEING, -flight.submitted_at
+        if flight.cancel_wanted:  # behind what would be lost if nobody asked, before everything else
+            return Urgency.AGEING, -math.inf
         chance = self._polling_for(flight.model).chance(age_s, since_s=flight.seen_running_s)
         if chance >= LIKELY_CHANCE:
             return Urgency.LIKELY_DONE, chance

@@ -147,6 +147,11 @@ class Reconciler:
         """Return how many lost submissions may be running at the provider now, by the typical time of their model."""
         return sum(self._age_s(case) < typical_s(case.flight.model) for case in self._cases.values())
 
+    def find(self, job: int) -> Flight | None:
+        """Return the flight of a job whose submission has an unknown outcome; None if it is not among them."""
+        case = self._cases.get(job)
+        return None if case is None else case.flight
+
     def ask_release(self) -> None:
         """Ask, at the end of a batch, that what was proven absent is submitted again."""
         self._release = True

@@ -16,6 +16,7 @@ from engine.job.model_name import provider_of
 from engine.job.states import State
 from engine.scheduling.agenda import Agenda
 from engine.scheduling.backpressure import Backpressure
+from engine.scheduling.cancel_orders import CancelOrders
 from engine.scheduling.credit import Credit
 from engine.scheduling.feeder import Feeder
 from engine.scheduling.guard import Guard
@@ -33,7 +34,7 @@ from engine.scheduling.stop import Manner
 from engine.scheduling.timekeeper import Timekeeper
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from structlog.typing import FilteringBoundLogger
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from engine.config import RunConfig
     from engine.input_files.stager import Stager
     from engine.job.flight import Flight
+    from engine.ledger.cancel_book import Place
     from engine.ledger.ledger import Ledger
     from engine.provider.history import History
     from engine.provider.protocol import Unavailable
@@ -169,6 +171,7 @@ class Scheduler:
         )
         self._launcher = self._build_launcher(life)
         self._feeder = self._build_feeder(rules)
+        self._cancel_orders = self._build_cancel_orders(life, announce)
         self._outlook = Outlook(lanes, self._feeder, self._in_flight, self._reconciler, tally=tally, clock=clock)
         self._timekeeper = Timekeeper(
             deadline,
@@ -212,6 +215,7 @@ class Scheduler:
             record_life_s=record_life_s,
             on_stop=self._on_stop,
             on_finished=self._backpressure.finished,
+            on_not_cancelled=self._not_cancelled,
             on_change=self._changed,
         )
 
@@ -229,7 +233,7 @@ class Scheduler:
             tally=self._tally,
             log=self._log,
             setbacks=self._setbacks,
-            on_accepted=self._harvest.follow,
+            on_accepted=self._accepted,
             on_answered=self._harvest.take_answer,
             take_back=self._take_back,
             on_stop=self._on_stop,
@@ -252,6 +256,22 @@ class Scheduler:
             provider=self._provider,
             pending=lambda: self._tally.pending,
             others_under_way=self._others_under_way,
+        )
+
+    def _build_cancel_orders(self, life: Life, announce: Callable[[str], None]) -> CancelOrders:
+        return CancelOrders(
+            self._ledger,
+            life.canceller,
+            self._in_flight,
+            self._landing,
+            tally=self._tally,
+            log=self._log,
+            unknown=self._reconciler.find,
+            withdraw=self._feeder.withdraw,
+            hasten=self._harvest.hasten,
+            announce=announce,
+            on_change=self._changed,
+            is_ours=self._is_ours,
         )
 
     # --- from outside -----------------------------------------------------------------------------
@@ -305,6 +325,21 @@ class Scheduler:
         """Submit nothing new from now on; an empty reason goes on. What is in flight is harvested."""
         self._pause_reason = reason
         self._changed()
+
+    async def cancel(self, places: Iterable[Place]) -> None:
+        """Cancel jobs that are not at rest."""
+        for place in places:
+            await self._cancel_orders.ask(place)
+        self._changed()
+
+    def cancel_in_flight(self) -> None:
+        """Cancel everything that is in flight, as far as the provider can."""
+        self._cancel_orders.ask_all()
+
+    @property
+    def can_cancel(self) -> bool:
+        """Whether anything that is in flight can be cancelled."""
+        return self._cancel_orders.can_cancel_any
 
     def change_limits(self, config: RunConfig) -> None:
         """Keep to the limits and the budget of another configuration from now on."""
@@ -362,6 +397,7 @@ class Scheduler:
             tasks.create_task(self._feeder.run(), name="feeder"),
             tasks.create_task(self._reconciler.run(), name="reconciler"),
             tasks.create_task(self._credit.watch(), name="credit-watch"),
+            tasks.create_task(self._cancel_orders.run(), name="cancel-orders"),
         ]
 
     async def _take_up(self) -> None:
@@ -374,6 +410,7 @@ class Scheduler:
         now, utc = self._clock.now(), self._clock.utc()
         for flight in (*ready, *running, *unknown):
             flight.anchor(now=now, utc=utc)
+        await self._cancel_orders.take_up(running, unknown)
         for flight in ready:
             self._harvest.take_up_result(flight)
         for flight in running:
@@ -384,7 +421,10 @@ class Scheduler:
 
     def _mine(self, flights: list[Flight]) -> list[Flight]:
         """Return those of the provider that this scheduler works with."""
-        return [flight for flight in flights if self._provider is None or provider_of(flight.model) == self._provider]
+        return [flight for flight in flights if self._is_ours(flight.model)]
+
+    def _is_ours(self, model: str) -> bool:
+        return self._provider is None or provider_of(model) == self._provider
 
     def _tick(self) -> None:
         """Look again every second: time itself opens and closes gates (a record ages, a lost submission has ended)."""
@@ -411,6 +451,7 @@ class Scheduler:
 
     def _adopted(self, flight: Flight) -> None:
         self._tally.unknown -= 1
+        self._cancel_orders.accepted(flight)
         self._harvest.take_up(flight)
 
     def _submit_once_more(self, flight: Flight, *, proven: bool) -> None:
@@ -438,7 +479,15 @@ class Scheduler:
         return max((typical_s for typical_s in known if typical_s is not None), default=None)
 
     def _take_back(self, flight: Flight) -> None:
-        self._feeder.take_back(flight)
+        if not self._cancel_orders.takes(flight):
+            self._feeder.take_back(flight)
+
+    def _accepted(self, flight: Flight) -> None:
+        self._cancel_orders.accepted(flight)
+        self._harvest.follow(flight)
+
+    def _not_cancelled(self, flight: Flight, reason: str) -> None:
+        self._cancel_orders.say_not_cancelled(flight, reason)
 
     def _wake_feeder(self) -> None:
         self._feeder.wake()

@@ -11,12 +11,14 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from engine.errors import EngineError, first_of
+from engine.job.model_name import provider_of
 from engine.scheduling.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from engine.config import RunConfig
+    from engine.ledger.cancel_book import Place
     from engine.scheduling.scheduler import Scheduler
     from engine.scheduling.stop import Stop
 
@@ -97,7 +99,25 @@ class Schedulers:
         for name, scheduler in self._by_provider.items():
             scheduler.change_limits(configs[name])
 
+    async def cancel(self, places: Iterable[Place]) -> None:
+        """Cancel jobs that are not at rest, each where its provider's scheduler has it."""
+        wanted: dict[str, list[Place]] = {}
+        for place in places:
+            wanted.setdefault(provider_of(place.model), []).append(place)
+        for name, theirs in wanted.items():
+            await self._by_provider[name].cancel(theirs)
+
+    def cancel_in_flight(self) -> None:
+        """Cancel everything that is in flight and can be."""
+        for scheduler in self._all:
+            scheduler.cancel_in_flight()
+
     # --- looking ----------------------------------------------------------------------------------
+
+    @property
+    def can_cancel(self) -> bool:
+        """Whether anything that is in flight can be cancelled."""
+        return any(scheduler.can_cancel for scheduler in self._all)
 
     @property
     def stop(self) -> Stop | None:

@@ -23,9 +23,13 @@ class SubmitAgain:
 
 @dataclass(frozen=True, slots=True)
 class StillWorking:
-    """Not finished; ask again when the schedule says. ``queued`` says that it has not even begun."""
+    """Not finished; ask again when the schedule says.
+
+    ``queued`` says that it has not even begun; ``word`` is the provider's own for its status.
+    """
 
     queued: bool = False
+    word: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,18 @@ class StopRun:
     stop: Stop
 
 
+@dataclass(frozen=True, slots=True)
+class CancelUnderWay:
+    """The provider was asked to cancel; its status tells what becomes of that."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotCancelled:
+    """The provider does not cancel it; it goes on as if nobody had asked."""
+
+    reason: str
+
+
 SubmitStep: TypeAlias = (
     Submitted | Fetched | SubmitAgain | AtRest | SetAside | SlowDown | Unreachable | OutOfCredit | StopRun
 )
@@ -111,3 +127,4 @@ PollStep: TypeAlias = (
 )
 FetchStep: TypeAlias = AskAgain | Fetched | AtRest | SetAside | SlowDown | Unreachable | StopRun
 DownloadStep: TypeAlias = AskAgain | AtRest | SetAside | StopRun
+CancelStep: TypeAlias = AtRest | CancelUnderWay | NotCancelled | AskAgain | SetAside | SlowDown | Unreachable | StopRun

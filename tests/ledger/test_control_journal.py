@@ -32,6 +32,16 @@ def test_what_was_given_is_read_once(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_what_an_earlier_process_took_is_read_apart(path: Path) -> None:
+    journal = ControlJournal(path)
+    taken = journal.give([PAUSE])
+    cancel = Order(utc=6.0, action="cancel", id="clip-7")
+    journal.give([cancel])
+    assert journal.read(0, until=taken) == ([PAUSE], taken)
+    assert journal.read(taken)[0] == [cancel]
+    assert standing([PAUSE, cancel]) == Standing(paused_utc=1.0)
+
+
 def test_nothing_was_asked_where_there_is_no_file(path: Path) -> None:
     assert ControlJournal(path).read(0) == ([], 0)
 

@@ -70,7 +70,7 @@ def test_without_an_address_there_is_none_or_the_described_one() -> None:
 
 
 def test_only_what_the_description_looks_for_is_kept() -> None:
-    body = {"status_url": "https://queue.fal.run/s", "response_url": 7, "cancel_url": "https://queue.fal.run/c"}
+    body = {"status_url": "https://queue.fal.run/s", "response_url": 7, "stream_url": "https://queue.fal.run/t"}
     assert named_addresses(body, FAL) == {"status": "https://queue.fal.run/s"}
     assert named_addresses({"status_url": "x" * 2_001}, FAL) == {}
     assert named_addresses(body, SEGMIND) == {}

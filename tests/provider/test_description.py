@@ -161,6 +161,10 @@ def test_a_description_of_ones_own_is_read(tmp_path: Path) -> None:
         ("[result]", '[headers]\nHost = "x"\n[result]', "headers may not be 'Host'"),
         ("[result]", '[headers]\nX = "a\\nb"\n[result]', "characters that no header may have"),
         ("[result]", '[credits]\npath = "/c"\n[result]', "credits.amounts is missing"),
+        ("[result]", '[cancel]\npath = "/c"\n[result]', "cancel.path must hold {id}"),
+        ("[result]", '[cancel]\npath = "/c/{id}"\nmethod = "GET"\n[result]', "cancel.method"),
+        ("[result]", '[cancel]\nfree = ["queued"]\n[result]', "neither cancel.path nor cancel.url_from says how"),
+        ("[result]", '[cancel]\nurl_from = "a"\nfree = ["done"]\n[result]', "there is nothing to cancel"),
         ('name = "own"', 'name = "own"\ntrusted_hosts = ["https://a.b"]', "which is no host"),
     ],
 )

@@ -7,9 +7,13 @@ from typing import Any
 import orjson
 import pytest
 
+from engine.provider.cancelling import cancel_verdict
 from engine.provider.description import load_description
 from engine.provider.protocol import (
     Accepted,
+    CancelAsked,
+    Cancelled,
+    CancelRefused,
     Completed,
     Failed,
     Metrics,
@@ -18,11 +22,14 @@ from engine.provider.protocol import (
     OutOfMoney,
     Rejected,
     Result,
+    Throttled,
+    Unauthorized,
     Unavailable,
     UnknownOutcome,
     Working,
+    WrongContract,
 )
-from engine.provider.reply import Reply
+from engine.provider.reply import NoReply, Reply
 from engine.provider.verdicts import fetch_verdict, poll_verdict, submit_verdict
 
 URL = "https://cdn.example.com/a.mp4"
@@ -130,3 +137,47 @@ def test_fal_answers_202_while_it_works_and_has_the_result_elsewhere() -> None:
     assert (found.urls, found.bytes_expected, found.content_type) == ((URL,), 7, "video/mp4")
     assert isinstance(fetched("fal", {"detail": [{"msg": "no face"}]}, 422), Failed)
     assert isinstance(fetched("fal", {"detail": "Request is still in progress"}, 400), Unavailable)
+
+
+# --- cancelling -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "seen", "verdict"),
+    [
+        ("fal", "IN_QUEUE", CancelAsked(paid=False)),
+        ("fal", "IN_PROGRESS", CancelAsked(paid=True)),
+        ("replicate", "starting", CancelAsked(paid=False)),
+        ("replicate", "processing", CancelAsked(paid=True)),
+        ("runway", "THROTTLED", Cancelled(paid=False)),
+        ("runway", "RUNNING", Cancelled(paid=True)),
+        ("luma", "queued", Cancelled(paid=True)),
+    ],
+)
+def test_a_cancellation_costs_what_the_vendor_says_of_the_status_before(name: str, seen: str, verdict: object) -> None:
+    assert cancel_verdict(reply({}, 202), load_description(name), seen=seen, utc=0.0) == verdict
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        (reply({"status": "ALREADY_COMPLETED"}, 400), CancelRefused),
+        (reply({"error": "who?"}, 404), NotFound),
+        (reply({"error": "the key"}, 401), Unauthorized),
+        (reply({"error": "slowly"}, 429), Throttled),
+        (reply({"error": "not so"}, 405), WrongContract),
+        (reply({"error": "sick"}, 500), Unavailable),
+        (NoReply("reset", sent=True), Unavailable),
+        (NoReply("refused", sent=False), Unavailable),
+        (NoReply("refused", sent=False, bad_certificate=True), WrongContract),
+    ],
+)
+def test_whatever_else_is_answered_to_a_cancellation_leaves_the_request_to_its_status(
+    answer: Reply | NoReply, verdict: type
+) -> None:
+    assert isinstance(cancel_verdict(answer, load_description("fal"), seen="IN_QUEUE", utc=0.0), verdict)
+
+
+def test_an_address_to_cancel_at_comes_with_the_acceptance() -> None:
+    body = {"id": "a", "urls": {"get": "https://r/a", "cancel": "https://r/a/cancel"}}
+    assert submitted("replicate", body, 201) == Accepted("a", {"status": "https://r/a", "cancel": "https://r/a/cancel"})

@@ -33,6 +33,7 @@ class OpenAi:
     status_path = "/v1/videos/{request_id}"
     result_path = ""
     unknown_word = "rendering"
+    cancel = None
 
     def key_of(self, headers: Mapping[str, str]) -> str | None:
         """See ``Dialect``."""
@@ -55,6 +56,10 @@ class OpenAi:
     def result(self, world: World, job: Job) -> Worded:
         """See ``Dialect``."""
         return self.status(world, job, job.state)
+
+    def cancelled(self, world: World, job: Job, before: JobState) -> Worded | None:  # noqa: ARG002
+        """See ``Dialect``."""
+        return None
 
 
 def _video(job: Job, word: str) -> dict[str, Any]:

@@ -66,6 +66,7 @@ class ProviderDescription(msgspec.Struct, frozen=True, kw_only=True):
         metrics: where a reply says what the request came to.
         credits: how the account's balance is read.
         upload: how a local file becomes something that a job can name.
+        models_from: a preset whose catalogue this one begins with; empty for none.
         models: the catalogue, by name; other models can be used, but nothing is known of them.
     """
 
@@ -89,6 +90,7 @@ class ProviderDescription(msgspec.Struct, frozen=True, kw_only=True):
     metrics: MetricsTable = MetricsTable()
     credits: CreditsTable = CreditsTable()
     upload: UploadTable = UploadTable()
+    models_from: str = ""
     models: dict[str, Model] = msgspec.field(default_factory=dict)
 
 
@@ -144,6 +146,10 @@ def description_of_table(table: Mapping[str, Any], *, where: str) -> ProviderDes
     if not isinstance(models, dict):
         raise ConfigError(f"{where}models must be a table, not {shown(models)}")
     models = {name: _model(name, entry, where=where) for name, entry in models.items()}
+    if shared := values.get("models_from"):
+        if shared.endswith(".toml"):
+            raise ConfigError(f"{where}models_from must name a preset, not the file {shown(shared)}")
+        models = load_description(shared).models | models
     description = ProviderDescription(**{**values, "models": models})
     _check_meaning(description, where)
     check_contract(description, where)

@@ -244,3 +244,20 @@ def test_an_unknown_preset_is_refused_with_the_nearest_one(tmp_path: Path) -> No
         load_description("segmnd")
     with pytest.raises(ConfigError, match="does not exist"):
         load_description(str(tmp_path / "none.toml"))
+
+
+def test_a_catalogue_may_begin_with_that_of_a_preset(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text('models_from = "segmind"\n' + OWN)
+    models = load_description(str(path)).models
+    assert models["kling-v1-pro-ai-avatar"].price_usd == 4.475
+    assert "painter" in models
+    assert "no provider preset 'segmint', did you mean 'segmind'" in refusal_of(path, 'models_from = "segmint"\n' + OWN)
+    assert "models_from must name a preset" in refusal_of(path, 'models_from = "own.toml"\n' + OWN)
+
+
+def refusal_of(path: Path, content: str) -> str:
+    path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        load_description(str(path))
+    return str(caught.value)

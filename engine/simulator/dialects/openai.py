@@ -12,6 +12,7 @@ from engine.simulator.job import JobState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from engine.simulator.dialects.dialect import CancelRoute
     from engine.simulator.job import Job
     from engine.simulator.world import World
 
@@ -33,7 +34,7 @@ class OpenAi:
     status_path = "/v1/videos/{request_id}"
     result_path = ""
     unknown_word = "rendering"
-    cancel = None
+    cancel: CancelRoute | None = None
 
     def key_of(self, headers: Mapping[str, str]) -> str | None:
         """See ``Dialect``."""

@@ -91,7 +91,7 @@ def _inputs(world: World, job: Job) -> object:
 
 
 def _url(world: World, job: Job, index: int) -> str | None:
-    if world.scenario.output.shape in _WITHOUT_URL:
+    if world.shape_of(job) in _WITHOUT_URL:
         return None
     return world.file_urls(job)[index % job.files_count]
 

@@ -20,7 +20,7 @@ def output_fields(world: World, job: Job) -> dict[str, object]:
     """Return the fields of the result body that carry the outputs."""
     urls = world.file_urls(job)
     one_or_all = urls[0] if len(urls) == 1 else urls
-    match world.scenario.output.shape:
+    match world.shape_of(job):
         case "documented":
             return {"output": one_or_all, "video": described(world, urls[0])}
         case "output_url":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
+from engine.simulator.catalogue import PRICES_USD
 from engine.simulator.faults import Fault  # noqa: TC001 (msgspec reads the annotations at run time)
 from engine.simulator.overrides import ScenarioError, merged, nearest
 from engine.simulator.timestamps import Notation
@@ -25,23 +26,6 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
-
-PUBLISHED_PRICES_USD: dict[str, float] = {
-    "kling-v1-pro-ai-avatar": 4.475,
-    "kling-v1-standard-ai-avatar": 2.28,
-    "kling-v2-pro-avatar": 5.29,
-    "kling-v2-standard-avatar": 2.78,
-    "infinite-talk": 0.46,
-    "p-video-avatar": 0.81,
-    "hallo": 0.42,
-    "sadtalker": 0.18,
-    "seedance-2.0": 1.21,
-    "kling-2.6": 1.11,
-    "veo-3": 5.19,
-    "seedream-4.5": 0.04,
-    "chatterbox-tts": 0.02,
-    "gpt-5.5": 0.04,
-}
 
 OutputShape = Literal[
     "documented",
@@ -76,7 +60,7 @@ class Access(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     accepted_keys: tuple[str, ...] = ()  # empty: every well-formed key, SG_ and 16 hex digits
     keys_revoked: bool = False  # true: every key is refused
-    models: tuple[str, ...] = tuple(PUBLISHED_PRICES_USD)  # "*" accepts any name; others answer 404
+    models: tuple[str, ...] = tuple(PRICES_USD)  # "*" accepts any name; others answer 404
     retired_models: tuple[str, ...] = ()  # answer 410
     forbidden_models: tuple[str, ...] = ()  # answer 403
 
@@ -111,7 +95,7 @@ class Credits(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     start_usd: NotNegative = 1_000_000.0  # read once, at the start; later use POST /_simulator/credits
     free_usd: NotNegative = 0.0
     price_usd: NotNegative | None = None  # of every model; absent: prices_usd
-    prices_usd: dict[str, NotNegative] = msgspec.field(default_factory=lambda: dict(PUBLISHED_PRICES_USD))
+    prices_usd: dict[str, NotNegative] = msgspec.field(default_factory=lambda: dict(PRICES_USD))
     price_other_usd: NotNegative = 1.0  # of a model that prices_usd does not list
     price_spread: Share = 0.0  # 0.1: a job costs between 90 % and 110 % of the price
     reserve: bool = True  # a running job blocks its price, which the visible balance does not show

@@ -55,7 +55,7 @@ class SyncRoutes:
         }
         if after is Fault.REPLY_WITHOUT_ID:
             del headers["x-request-id"]
-        if self._world.scenario.output.shape in _WITHOUT_MEDIA:
+        if self._world.shape_of(job) in _WITHOUT_MEDIA:
             return web.Response(body=orjson.dumps(output_fields(self._world, job)), content_type=JSON, headers=headers)
         clip = self._world.clip(self._world.file_urls(job)[0].rpartition("/")[2])
         body = b"".join(clip.pieces(0, clip.size_bytes))

@@ -13,6 +13,7 @@ import msgspec
 import orjson
 
 from engine.simulator.bill import BodyAccount, Books
+from engine.simulator.catalogue import SHAPES
 from engine.simulator.clips import Clips
 from engine.simulator.credits import Credits, Refusal
 from engine.simulator.dice import Dice
@@ -23,7 +24,7 @@ from engine.simulator.job import TERMINAL, Job, JobState
 from engine.simulator.journal import Cancel, Staff, Start, Submit, TopUp
 from engine.simulator.past_work import PastWork
 from engine.simulator.rate_window import RateWindow
-from engine.simulator.scenario import Knobs, Scenario
+from engine.simulator.scenario import Knobs, OutputShape, Scenario
 from engine.simulator.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
@@ -196,9 +197,14 @@ class World:
         """Wait until no accepted job is in flight."""
         await self._idle.wait()
 
+    def shape_of(self, job: Job) -> OutputShape:
+        """Return the shape of the job's result: the scenario's, or by default that of what the model gives."""
+        shape = self.scenario.output.shape
+        return SHAPES.get(job.model, shape) if shape == "documented" else shape
+
     def file_urls(self, job: Job) -> list[str]:
         """Return where the job's outputs can be fetched."""
-        extension = self.clips.extension(self.scenario.output.shape)
+        extension = self.clips.extension(self.shape_of(job))
         names = (f"{job.request_id}-{index}.{extension}" for index in range(job.files_count))
         return [f"{self.media_url}/generations/{name}" for name in names]
 

@@ -94,7 +94,7 @@ def test_a_batch_under_kills_and_lost_replies_is_paid_once_and_comes_home(tmp_pa
     ("shape", "model", "kind"),
     [
         ("image", "seedream-4.5", "image/png"),
-        ("audio", "chatterbox-tts", "audio/wav"),
+        ("audio", "a-voice", "audio/wav"),
         ("documented", "kling-2.6", "video/mp4"),
     ],
 )

@@ -19,9 +19,13 @@ pytestmark = pytest.mark.sockets
 KINDS = {"veo-3": "video/mp4", "seedream-4.5": "image/png", "chatterbox-tts": "audio/wav", "gpt-5.5": None}
 
 
-async def test_each_modality_is_kept_as_what_it_is(jobs: Path) -> None:
+def write(path: Path) -> None:
     lines = [{"id": model, "model": model, "params": {"prompt": "a cat", "text": "a cat"}} for model in KINDS]
-    jobs.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+async def test_each_modality_is_kept_as_what_it_is(jobs: Path) -> None:
+    write(jobs)
     async with provider() as simulator:
         outcome = await run(simulator, jobs)
     assert (outcome.exit_code, outcome.statuses) == (ExitCode.SUCCEEDED, {"succeeded": 4, "failed": 0})

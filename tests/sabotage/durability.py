@@ -8,7 +8,7 @@ DURABILITY = (
     Variant(
         "a result is acted on before it is recorded",
         "a paid result is not lost",
-        "engine/scheduling/life.py",
+        "engine/scheduling/recording.py",
         "        await self._ledger.ready(flight, metrics=result.metrics, output=output, media=media, lag_s=lag_s)\n",
         "        import asyncio\n"
         "        change = self._ledger.ready(flight, metrics=result.metrics, output=output, media=media, lag_s=lag_s)\n"
@@ -18,7 +18,7 @@ DURABILITY = (
     Variant(
         "an answer is acted upon before it is on disk",
         "a paid result is not lost",
-        "engine/scheduling/life.py",
+        "engine/scheduling/submission.py",
         "            await commit()\n        except RefusedChange:\n",
         "            import asyncio\n"
         "            self._answering = asyncio.ensure_future(commit())\n"

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from tests.sabotage.variant import Variant
 
+INTENT = (
+    "        await self._ledger.intend(\n"
+    "            flight.job, attempt, utc=flight.intent_utc, price_usd=flight.price_usd, sent=flight.sent or None\n"
+    "        )\n"
+)
+
 SUBMISSIONS = (
     Variant(
         "no intent before the POST",
         "one paid submission per job",
-        "engine/scheduling/life.py",
-        "        await self._ledger.intend(flight.job, attempt, utc=flight.intent_utc, price_usd=flight.price_usd)\n"
-        "        verdict = await self._provider.submit(flight.model, decode_json(flight.params))\n",
-        "        verdict = await self._provider.submit(flight.model, decode_json(flight.params))\n"
-        "        await self._ledger.intend(flight.job, attempt, utc=flight.intent_utc, price_usd=flight.price_usd)\n",
+        "engine/scheduling/submission.py",
+        f"{INTENT}        verdict = await self._provider.submit(flight.model, decode_json(staged.params))\n",
+        f"        verdict = await self._provider.submit(flight.model, decode_json(staged.params))\n{INTENT}",
         "tests/scheduling/test_life.py::test_the_intent_is_durable_before_the_post",
     ),
     Variant(
         "the POST does not wait for its intent",
         "one paid submission per job",
-        "engine/scheduling/life.py",
-        "        await self._ledger.intend(flight.job, attempt, utc=flight.intent_utc, price_usd=flight.price_usd)\n",
+        "engine/scheduling/submission.py",
+        INTENT,
         "        import asyncio\n"
-        "        change = self._ledger.intend(flight.job, attempt, utc=flight.intent_utc, price_usd=flight.price_usd)\n"
+        f"{INTENT.replace('await', 'change =')}"
         "        self._intending = asyncio.ensure_future(change)\n",
         "tests/scheduling/test_write_ahead.py::test_every_act_finds_what_led_to_it_on_disk",
     ),

@@ -74,7 +74,7 @@ WORDS = (
     Variant(
         "an age is taken from the clock on the wall",
         "a clock that jumps fails no job",
-        "engine/scheduling/life.py",
+        "engine/scheduling/step_maker.py",
         "return self._clock.now() - flight.submitted_at",
         "return self._clock.utc() - flight.submitted_utc",
         "tests/scheduling/test_scheduler.py::test_a_clock_that_is_set_two_days_off_fails_no_job_and_loses_none",

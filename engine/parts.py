@@ -109,8 +109,8 @@ class Parts:
         url = self._connection.history_url
         return HttpHistory(provider.get, history_url=url) if url else None
 
-    def downloader(self, media: Path, *, path_prefix: str) -> Downloader:
-        """Return the downloader into the directory ``media``, to be opened."""
+    def downloader(self, media: Path, *, path_prefix: str, keyed: Mapping[str, Keyed]) -> Downloader:
+        """Return the downloader into the directory ``media``, to be opened; ``keyed`` by the name of each provider."""
         return Downloader(
             media_dir=media,
             path_prefix=path_prefix,
@@ -119,10 +119,10 @@ class Parts:
             reserve_bytes=self._config.storage.reserve_bytes,
             clock=self._clock,
             rng=self._rng,
-            keyed=self._keyed(),
+            keyed=keyed,
         )
 
-    def _keyed(self) -> Keyed | None:
+    def keyed(self) -> Keyed | None:
         """Return what opens the provider's own addresses to a download; None if none of them serves files."""
         connection = self._connection
         if not connection.description.result.bytes:

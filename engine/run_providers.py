@@ -122,7 +122,8 @@ class RunProviders:
 
     def downloader(self, media: Path, *, path_prefix: str) -> Downloader:
         """Return the downloader into the directory ``media``, to be opened."""
-        return self._parts[FIRST_PROVIDER].downloader(media, path_prefix=path_prefix)
+        keyed = {name: opener for name, parts in self._parts.items() if (opener := parts.keyed()) is not None}
+        return self._parts[FIRST_PROVIDER].downloader(media, path_prefix=path_prefix, keyed=keyed)
 
     # --- going on with a run ----------------------------------------------------------------------
 

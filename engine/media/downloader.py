@@ -12,6 +12,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 from weakref import WeakValueDictionary
 
@@ -31,7 +32,7 @@ from engine.media.verify import BadMediaError, FileContent, MediaFacts, Promise,
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -56,12 +57,14 @@ class DownloadTask:
         name: the stem of its file, from ``names.media_name``; the extension follows from the content.
         bytes_expected: the length by the provider's word, if it said one.
         content_type: the media type by the provider's word, if it said one.
+        provider: whose file it is, by the run's name of it.
     """
 
     url: str
     name: str
     bytes_expected: int | None = None
     content_type: str | None = None
+    provider: str = ""
 
 
 @dataclass(slots=True)
@@ -85,7 +88,7 @@ class Downloader:
         reserve_bytes: what must stay free on the disk.
         clock: pauses and throughput are measured by it.
         rng: dice for the pauses.
-        keyed: opens the provider's own addresses, where they serve files; None if no download shows a key.
+        keyed: what opens a provider's own addresses, by the run's name of it, where they serve files.
         resolver: turns names into addresses; the machine's own by default.
         tries_max: failed tries before a host counts as unreachable; a try that moves the file on by
             ``progress_bytes`` begins the count anew.
@@ -114,7 +117,7 @@ class Downloader:
         reserve_bytes: int,
         clock: Clock,
         rng: random.Random,
-        keyed: Keyed | None = None,
+        keyed: Mapping[str, Keyed] = MappingProxyType({}),
         resolver: aiohttp.abc.AbstractResolver | None = None,
         tries_max: int = 8,
         bad_media_tries_max: int = 5,
@@ -172,8 +175,7 @@ class Downloader:
         self._sessions = Sessions(
             self._open_session(allow_private_hosts=self._allow_private_hosts),
             # Where the API is was configured, not found in anybody's text: it may be on this network.
-            None if self._keyed is None else self._open_session(allow_private_hosts=True),
-            self._keyed,
+            self._open_session(allow_private_hosts=True) if self._keyed else None,
         )
         self._transfer = self._open_transfer(sessions=self._sessions)
         return self
@@ -231,12 +233,12 @@ class Downloader:
             url = as_url(task.url)
         except ValueError as error:
             raise DownloadError("blocked_address", "the URL is not one that can be asked") from error
-        tries = _Tries()
+        tries, keyed = _Tries(), self._keyed.get(task.provider)
         try:
             async with asyncio.timeout(self._fetch_s_max):
                 while True:
                     try:
-                        return await self._judge(task, part, await self._transfer.run(url, part), tries)
+                        return await self._judge(task, part, await self._transfer.run(url, part, keyed=keyed), tries)
                     except DownloadError as error:
                         await self._pause(error, part, tries)
         except TimeoutError as error:
@@ -296,13 +298,13 @@ class Downloader:
         if isinstance(verdict, Refused):
             if verdict.forget:
                 part.forget()
-            raise DownloadError(verdict.kind, verdict.message, first_bytes=self._shown(first))
+            raise DownloadError(verdict.kind, verdict.message, first_bytes=self._shown(task, first))
         assert not isinstance(found, BadMediaError), "what is bad is never proved"
         return found, verdict
 
-    def _shown(self, first: bytes) -> str:
-        text = escaped(first)
-        return text if self._keyed is None else self._keyed.without_key(text)
+    def _shown(self, task: DownloadTask, first: bytes) -> str:
+        text, keyed = escaped(first), self._keyed.get(task.provider)
+        return text if keyed is None else keyed.without_key(text)
 
     async def _pour_data_uri(self, url: str, part: PartFile) -> Ended:
         if data_uri.bytes_upper_bound(url) > self._bytes_max + 3:

@@ -62,13 +62,11 @@ class Sessions:
 
     Attributes:
         public: for output hosts; it never shows a key.
-        own: for the provider's own addresses, which are wherever the configuration says; None if none serves files.
-        keyed: what opens those; None with ``own``.
+        own: for the providers' own addresses, which are wherever the configuration says; None if none serves files.
     """
 
     public: aiohttp.ClientSession
     own: aiohttp.ClientSession | None = None
-    keyed: Keyed | None = None
 
     async def close(self) -> None:
         """Close the connections."""
@@ -103,8 +101,13 @@ class Transfer:
         self._stall_s = stall_s
         self._floor_bytes_per_s = floor_bytes_per_s
 
-    async def run(self, url: URL, part: PartFile) -> Ended:
+    async def run(self, url: URL, part: PartFile, *, keyed: Keyed | None = None) -> Ended:
         """Bring the part forward; it then holds everything up to where the body ended.
+
+        Args:
+            url: where the file is.
+            part: what it grows in.
+            keyed: opens the addresses of the provider whose file it is, if it serves files itself.
 
         Raises:
             DownloadError: the try failed; the part keeps what is good and knows how to go on.
@@ -112,7 +115,8 @@ class Transfer:
         """
         kept = part.kept
         headers = {"Range": f"bytes={kept.bytes}-", "If-Range": kept.validator or ""} if kept.resumable else {}
-        async with self._answer(url, headers) as response:
+        opener = keyed if keyed is not None and keyed.covers(url) else None
+        async with self._answer(url, headers, opener) as response:
             head = read_head(response.status, response.headers)
             verdict = decide(head, kept, asked_range=kept.resumable)
             match verdict:
@@ -154,27 +158,28 @@ class Transfer:
         return Ended(total, framed, interrupted, head)
 
     @asynccontextmanager
-    async def _answer(self, url: URL, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _answer(
+        self, url: URL, headers: dict[str, str], opener: Keyed | None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Follow redirects to an answer and close it in the end."""
-        keyed = self._sessions.keyed is not None and self._sessions.keyed.covers(url)
-        if reason := refusal(url, allow_private_hosts=self._allow_private_hosts or keyed):
+        if reason := refusal(url, allow_private_hosts=self._allow_private_hosts or opener is not None):
             raise DownloadError("blocked_address", reason)
-        response = await self._ask(url, headers, keyed=keyed)
+        response = await self._ask(url, headers, opener)
         try:
             for _ in range(self._redirects_max):
                 if response.status not in REDIRECTS:
                     break
                 target = self._target(url, response)
-                keyed = keyed and _is_same_origin(url, target)
-                allowed = self._allow_private_hosts or keyed
+                opener = opener if _is_same_origin(url, target) else None
+                allowed = self._allow_private_hosts or opener is not None
                 if reason := redirect_refusal(url, target, allow_private_hosts=allowed):
                     raise DownloadError("blocked_address", reason, http_status=response.status)
                 response.close()
                 url = target
-                response = await self._ask(url, headers, keyed=keyed)
+                response = await self._ask(url, headers, opener)
             if response.status in REDIRECTS:
                 raise DownloadError("unreachable", f"more than {self._redirects_max} redirects")
-            if keyed and response.status == UNAUTHORIZED:
+            if opener is not None and response.status == UNAUTHORIZED:
                 raise DownloadError("unauthorized", "the provider refuses the key", http_status=response.status)
             yield response
         finally:
@@ -189,12 +194,11 @@ class Transfer:
             raise DownloadError("unreachable", "the host redirects to nowhere", http_status=response.status) from error
         return target
 
-    async def _ask(self, url: URL, headers: dict[str, str], *, keyed: bool) -> aiohttp.ClientResponse:
+    async def _ask(self, url: URL, headers: dict[str, str], opener: Keyed | None) -> aiohttp.ClientResponse:
         session = self._sessions.public
-        if keyed:
-            assert self._sessions.own is not None
-            assert self._sessions.keyed is not None
-            session, headers = self._sessions.own, {**headers, **self._sessions.keyed.headers}
+        if opener is not None:
+            assert self._sessions.own is not None, "what opens an address comes with a session for it"
+            session, headers = self._sessions.own, {**headers, **opener.headers}
         try:
             async with asyncio.timeout(self._answer_s_max):
                 return await session.get(url, headers=headers, allow_redirects=False)

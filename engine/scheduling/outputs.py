@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from engine.job.model_name import provider_of
 from engine.media import data_uri
 from engine.media.downloader import DownloadTask
 from engine.media.names import media_name
@@ -53,6 +54,7 @@ def download_tasks(flight: Flight, media: dict[str, Any]) -> list[DownloadTask]:
             name=media_name(flight.id, flight.request_id, position),
             bytes_expected=media["bytes_expected"] if only else None,
             content_type=media["content_type"] if only else None,
+            provider=provider_of(flight.model),
         )
         for position, url in enumerate(urls)
     ]

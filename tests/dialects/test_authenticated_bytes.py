@@ -88,6 +88,28 @@ def test_the_key_follows_no_redirect_to_another_host_and_is_written_nowhere(tmp_
     assert [path.name for path in written if KEY.encode() in path.read_bytes()] == []
 
 
+def test_a_further_provider_is_shown_its_own_key_for_its_files(tmp_path: Path) -> None:
+    def beside_another(source: Path, run_dir: Path, addresses: dict[str, str], plan: Plan) -> list[str]:
+        command = command_of(source, run_dir, {"base_url": "http://127.0.0.1:9"}, plan)  # where nobody listens
+        further = {
+            "preset": DESCRIPTION,
+            "base_url": addresses["base_url"],
+            "api_key_file": source.with_name("key"),
+            "polling.expected_duration_s": 0.4,
+        }
+        shown = {"preset": "'{}'", "api_key_file": "'{}'"}
+        settings = [f"providers.videos.{key}={shown.get(key, '{}').format(value)}" for key, value in further.items()]
+        return [*command, *(word for setting in settings for word in ("--set", setting))]
+
+    plan = Plan(jobs=4, scenario_settings=WORK, settings=("provider.preset=replicate", "storage.reserve_bytes=0"))
+    place = tmp_path / "batch"
+    with batch(place, plan, command_of=beside_another) as run:
+        lines = [{**json.loads(line), "model": "videos:sora-2"} for line in run.source.read_text().splitlines()]
+        run.source.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        verdict = run.finish()
+    assert (verdict.exit_code, verdict.is_clean, verdict.statuses) == (0, True, {"succeeded": 4})
+
+
 def test_a_redirect_to_a_private_host_is_refused(tmp_path: Path) -> None:
     plan = Plan(jobs=2, scenario_settings=(*WORK, "faults.download_redirect=1"), settings=QUICK)
     place = tmp_path / "batch"

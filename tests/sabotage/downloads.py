@@ -33,7 +33,7 @@ DOWNLOADS = (
         "a redirect takes the key along",
         "the key goes to the API alone",
         "engine/media/transfer.py",
-        "                keyed = keyed and _is_same_origin(url, target)\n",
+        "                opener = opener if _is_same_origin(url, target) else None\n",
         "",
         "tests/media/test_keyed.py::test_a_redirect_to_another_origin_takes_the_key_off_for_good",
     ),

@@ -19,6 +19,7 @@ from msgspec import Meta
 from engine.errors import ConfigError, nearest
 from engine.job.model_name import model_name_problem
 from engine.settings import Setting, build, sections_of, setting_of_override, settings_of_tables
+from engine.store_url import StoreUrl, is_store_url, parse_store_url, store_setting_problem, store_url_problem
 from engine.toml_tables import field_sentences, field_types, read_toml, shown, type_words
 
 if TYPE_CHECKING:
@@ -195,12 +196,31 @@ class Storage(Section, frozen=True, kw_only=True):
     """Where the media go, and what must stay free there.
 
     Attributes:
-        root: the directory for media; without it, the run directory.
+        root: the directory for media, or an object store: 's3://bucket/prefix', 'gs://…' or 'az://…'; without it, the
+            run directory. A store needs the extra 'objects', and takes its credentials from the environment.
         reserve_bytes: submits pause while less than this is free on the disk, so that paid results find room.
+        endpoint_url: where the object store is, if it is not the vendor's own: MinIO, R2, Ceph and others.
+        region: the region of an s3 bucket, if the environment does not say it.
+        path_style: true puts an s3 bucket into the path of its URLs, false into the host; without it, as is usual.
+        account: the storage account of an az container, if the environment does not say it.
     """
 
-    root: Path | None = None
+    root: str | None = None
     reserve_bytes: BytesOrZero = 1024**3
+    endpoint_url: str | None = None
+    region: str | None = None
+    path_style: bool | None = None
+    account: str | None = None
+
+    @property
+    def store(self) -> StoreUrl | None:
+        """The object store that media go to; None if they go to a directory."""
+        return parse_store_url(self.root) if self.root is not None and is_store_url(self.root) else None
+
+    @property
+    def directory(self) -> Path | None:
+        """The directory that media go to, if one is set; None for the run directory's own, and for an object store."""
+        return Path(self.root) if self.root is not None and not is_store_url(self.root) else None
 
 
 class Metrics(Section, frozen=True, kw_only=True):
@@ -318,6 +338,8 @@ def _with_absolute_paths(setting: Setting) -> Setting:
     if setting.section == "providers" and isinstance(setting.value, dict):
         table = {name: _absolute_path(setting, name, value) for name, value in setting.value.items()}
         return replace(setting, value=table)
+    if (setting.section, setting.name) == ("storage", "root"):
+        return replace(setting, value=_absolute_root(setting))
     if setting.section in {"provider", "providers"}:
         return replace(setting, value=_absolute_path(setting, setting.name.rpartition(".")[2], setting.value))
     return setting
@@ -330,13 +352,31 @@ def _absolute_path(setting: Setting, name: str, value: object) -> object:
     return str(setting.absolute(Path(str(value)))) if is_path else value
 
 
+def _absolute_root(setting: Setting) -> object:
+    root = setting.value
+    is_path = isinstance(root, str) and root and "\0" not in root and not is_store_url(root)
+    return str(setting.absolute(Path(str(root)))) if is_path else root
+
+
 def _check_meaning(setting: Setting) -> None:
     """Raise if a text is of the right type and cannot be what its key means."""
+    if setting.section == "storage" and isinstance(setting.value, str) and (problem := _storage_problem(setting)):
+        sentence = field_sentences(Storage).get(setting.name, "")
+        raise ConfigError(f"{setting.place} {problem}", hint=f"{setting.name}: {sentence}")
     if setting.section == "provider" and isinstance(setting.value, str):
         problem = _provider_problem(setting.name, setting.value)
         if problem:
             sentence = field_sentences(Provider).get(setting.name, "")
             raise ConfigError(f"{setting.place} {problem}", hint=f"{setting.name}: {sentence}")
+
+
+def _storage_problem(setting: Setting) -> str:
+    value = str(setting.value)
+    if setting.name != "root":
+        return store_setting_problem(setting.name, value)
+    if is_store_url(value):
+        return store_url_problem(value)
+    return "" if value and "\0" not in value else f"must be a path in quotes, not {shown(value)}"
 
 
 def _provider_problem(name: str, value: str) -> str:

@@ -196,7 +196,7 @@ def estimate(found: Found, config: RunConfig, offers: Mapping[str, Offer], *, wa
     submissions = jobs - sum(saved.values())
     wall_s, bound_by = _slowest(found, offers, saved)
     in_flight_safe = _in_flight_safe(offers[FIRST_PROVIDER])
-    free_bytes = shutil.disk_usage(config.storage.root or Path.cwd()).free
+    free_bytes = shutil.disk_usage(config.storage.directory or Path.cwd()).free
     return Plan(
         lines=found.lines,
         jobs=jobs,

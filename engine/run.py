@@ -34,6 +34,8 @@ from engine.ledger.reopening import Reopened
 from engine.ledger.result_writer import ResultWriter
 from engine.ledger.run_dir import RunDir, RunLock
 from engine.ledger.survey import survey
+from engine.media.objects.shipper import Shipper
+from engine.media.objects.store import open_store
 from engine.media.part import sweep_parts
 from engine.provider_configs import configs_by_provider
 from engine.run_log import RunLog
@@ -53,8 +55,9 @@ if TYPE_CHECKING:
     from engine.job.records import ResultLine
     from engine.ledger.intake import Spooled
     from engine.ledger.survey import Survey
-    from engine.media.downloader import Downloader
+    from engine.media.objects.store import ObjectStore
     from engine.run_request import RunRequest
+    from engine.scheduling.life import Fetcher
     from engine.scheduling.schedulers import Schedulers
     from engine.scheduling.tally import Tally
 
@@ -98,7 +101,7 @@ class Run:
         self.directory = RunDir(request.root)
         self._request = request
         self._config = request.config
-        self._media = request.config.storage.root or self.directory.media
+        self._media = request.config.storage.directory or self.directory.media
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()  # noqa: S311 (spreads retries; guards nothing)
         self._stack = AsyncExitStack()
@@ -347,11 +350,30 @@ class Run:
             return None
         return kind(self._clock.now() + utc - self._clock.utc(), local_words(utc))
 
-    async def _open_downloader(self) -> Downloader:
+    async def _open_downloader(self) -> Fetcher:
         await asyncio.to_thread(make_directory, self._media)
         await asyncio.to_thread(sweep_parts, self._media)
+        # First of all: a store that will not have the files must be known before anything is paid for.
+        store = await self._open_store()
         downloader = self._providers.downloader(self._media, path_prefix=self._shown(self._media))
-        return await self._stack.enter_async_context(downloader)
+        downloads = await self._stack.enter_async_context(downloader)
+        if store is None:
+            return downloads
+        return Shipper(downloads, store, scratch=self._media, clock=self._clock, announce=self._tell_of_store)
+
+    def _tell_of_store(self, words: str) -> None:
+        """Tell the person, and the log of the night, that the object store is away or back."""
+        self._log.warning("store", said=words)
+        self._request.announce(words)
+
+    async def _open_store(self) -> ObjectStore | None:
+        """Return the object store that media go to, tried out; None if they go to a directory."""
+        url = self._config.storage.store
+        if url is None:
+            return None
+        store = open_store(url, self._config.storage)
+        await store.probe()
+        return store
 
     async def _fill_tallies(self, found: Survey) -> None:
         """Begin the figures with what earlier processes did."""

@@ -99,7 +99,7 @@ def test_every_key_is_described_in_a_sentence() -> None:
         ("provider.base_url=https://api.example.com/x", "provider", "base_url", "https://api.example.com/x"),
         ("recovery.on_unknown=resubmit", "recovery", "on_unknown", "resubmit"),
         ("downloads.bytes_max=1_000_000", "downloads", "bytes_max", 1_000_000),
-        ("storage.root=/data/media", "storage", "root", Path("/data/media")),
+        ("storage.root=/data/media", "storage", "root", "/data/media"),
         ("halt.failed_share=0.25", "halt", "failed_share", 0.25),
         ("halt.same_failures=0", "halt", "same_failures", 0),
     ],
@@ -282,7 +282,7 @@ def test_paths_in_a_file_start_from_the_file_and_stay_the_same_elsewhere(
     )
     monkeypatch.chdir(tmp_path)
     config = RunConfig.load(Path("configs/night.toml"))
-    assert config.storage.root == tmp_path / "configs" / "media"
+    assert config.storage.directory == tmp_path / "configs" / "media"
     assert config.provider.preset == str(tmp_path / "configs" / "own.toml")
     assert config.provider.api_key_file == Path("/etc/key")
     monkeypatch.chdir("/")
@@ -291,7 +291,7 @@ def test_paths_in_a_file_start_from_the_file_and_stay_the_same_elsewhere(
 
 def test_paths_in_an_override_start_from_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert RunConfig.load(None, ["storage.root=media"]).storage.root == tmp_path / "media"
+    assert RunConfig.load(None, ["storage.root=media"]).storage.directory == tmp_path / "media"
 
 
 def test_a_configuration_survives_being_stored_as_json() -> None:

@@ -25,6 +25,7 @@ WORDS = (
     "engine.backoff",
     "engine.estimate",
     "engine.toml_tables",
+    "engine.store_url",
     "engine.settings",
     "engine.config",
 )
@@ -153,6 +154,12 @@ def test_only_the_console_draws_and_parses() -> None:
 def test_only_the_file_that_writes_parquet_needs_pyarrow() -> None:
     found = [made for made in imports() if within(made.imported, "pyarrow")]
     assert {made.importer for made in found} == {"engine.console.export.parquet"}
+    assert all(made.lazy for made in found)  # an extra, which few have
+
+
+def test_only_the_file_that_speaks_to_object_stores_needs_obstore() -> None:
+    found = [made for made in imports() if within(made.imported, "obstore")]
+    assert {made.importer for made in found} == {"engine.media.objects.store"}
     assert all(made.lazy for made in found)  # an extra, which few have
 
 

@@ -14,8 +14,10 @@ import orjson
 from engine.audit.file_audit import audit_files, audit_orphans, named_files
 from engine.audit.findings import Finding, Kind, Remedy
 from engine.audit.ledger_audit import audit_ledger
+from engine.audit.object_audit import audit_objects, storage_of
 from engine.audit.output_audit import audit_output
 from engine.ledger.schema import open_for_reading
+from engine.store_url import is_store_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,6 +62,7 @@ def audit(directory: RunDir, *, quick: bool, at_work: bool, watcher: Watcher | N
 
     Raises:
         LedgerError: the ledger cannot be read at all.
+        StorageError: an object store that files went to cannot be asked.
     """
     watcher = watcher or Watcher()
     db = open_for_reading(directory.ledger)
@@ -75,7 +78,12 @@ def audit(directory: RunDir, *, quick: bool, at_work: bool, watcher: Watcher | N
             findings += audit_output(db, output, lines=lines, size_bytes=written_bytes)
         files = named_files(db)
         watcher.begins(sum(file.size_bytes for file in files))
-        findings += audit_files(files, directory.root, quick=quick, on_checked=watcher.checked)
+        on_disk = [file for file in files if not is_store_url(file.path)]
+        findings += audit_files(on_disk, directory.root, quick=quick, on_checked=watcher.checked)
+        in_stores = [file for file in files if is_store_url(file.path)]
+        storage = storage_of(facts)
+        if in_stores or storage.store is not None:
+            findings += audit_objects(db, in_stores, storage, quick=quick, at_work=at_work, on_checked=watcher.checked)
         if not at_work:
             findings += audit_orphans(db, files, directory.media, shown=directory.media.name)
     finally:

@@ -1,4 +1,7 @@
-"""Move files that are wrong, or nobody's, out of the way: into ``set-aside/`` beside them. Deletes nothing."""
+"""Move files that are wrong, or nobody's, out of the way: into ``set-aside/`` beside them. Deletes nothing.
+
+Objects of a store are moved by ``object_audit``.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING
 from engine.audit.file_audit import SET_ASIDE
 from engine.audit.findings import Kind
 from engine.ledger.durable import make_directory, publish, sync_directory
+from engine.store_url import is_store_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +31,8 @@ def set_aside(findings: Iterable[Finding], root: Path) -> list[Path]:
     Raises:
         OSError: the disk refuses.
     """
-    paths = [root / finding.subject for finding in findings if finding.kind in MOVED]
+    subjects = [finding.subject for finding in findings if finding.kind in MOVED]
+    paths = [root / subject for subject in subjects if not is_store_url(subject)]
     return [_moved(path) for path in paths if os.path.lexists(path)]
 
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 import resource
 import sys
+from typing import NoReturn
 
 import click
 
@@ -88,7 +89,18 @@ def main() -> None:
         say_error(StorageError(_os_words(error), hint="see to it, then run the same command again"))
         code = ExitCode.STORAGE
     _flush_or_forget()
-    sys.exit(int(code or 0))
+    _end(int(code or 0))
+
+
+def _end(code: int) -> NoReturn:
+    """End the process.
+
+    The threads of the library for object stores may be about to let go of an object of ours: before Python 3.14 that
+    aborts a process whose interpreter is winding up, and the exit code is lost. Nothing is left to be done by then.
+    """
+    if "obstore" in sys.modules:
+        os._exit(code)
+    sys.exit(code)
 
 
 def _occupy_standard_descriptors() -> None:

@@ -21,6 +21,7 @@ from engine.console.report.job_rows import job_page
 from engine.console.report_command import figures, snapshot
 from engine.errors import UsageError
 from engine.ledger.control_journal import ControlJournal, Order, standing
+from engine.store_url import is_store_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -119,6 +120,8 @@ class Dashboard:
     async def _file(self, request: web.Request) -> web.StreamResponse:
         """Serve a file that the ledger names, and no other."""
         path = request.match_info["path"]
+        if is_store_url(path):
+            raise web.HTTPNotFound  # it is not here
         known = await asyncio.to_thread(self._names, path)
         if not known:
             raise web.HTTPNotFound

@@ -96,6 +96,7 @@ def _repair(directory: RunDir, found: Audit) -> list[int]:
     """
     from engine.audit.audit import jobs_to_download, without_files  # noqa: PLC0415
     from engine.audit.findings import Remedy  # noqa: PLC0415
+    from engine.audit.object_audit import set_aside_objects  # noqa: PLC0415
     from engine.audit.set_aside import set_aside  # noqa: PLC0415
     from engine.clock import SystemClock  # noqa: PLC0415
     from engine.console.conduct import conduct  # noqa: PLC0415
@@ -105,8 +106,10 @@ def _repair(directory: RunDir, found: Audit) -> list[int]:
     from engine.run_request import RunRequest  # noqa: PLC0415
 
     with RunLock(directory, SystemClock()):
-        for path in set_aside(found.findings, directory.root):
-            say(f"set aside: {harmless(str(path))}")
+        config = config_of_run(directory.root)
+        moved = [str(path) for path in set_aside(found.findings, directory.root)]
+        for place in [*moved, *set_aside_objects(found.findings, config.storage)]:
+            say(f"set aside: {harmless(place)}")
         remedies = {finding.remedy for finding in found.findings}
         if Remedy.RECOUNT in remedies:
             _recount(directory)
@@ -116,7 +119,7 @@ def _repair(directory: RunDir, found: Audit) -> list[int]:
     conduct(
         RunRequest(
             root=directory.root,
-            config=config_of_run(directory.root),
+            config=config,
             reopen=Selection(failed=False, downloads=wanted),
             harvest_only=True,
             rebuild_output=True,

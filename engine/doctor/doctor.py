@@ -48,7 +48,7 @@ async def examine(config: RunConfig, *, run_place: Path) -> Examination:
             return checks
 
         addresses = (connection.base_url, connection.history_url)
-        media = config.storage.root or run_place
+        media = config.storage.directory or run_place  # files for an object store wait in the run directory
         groups = await asyncio.gather(
             bounded(ACCOUNT_CHECKS, service.account(client)),
             bounded(("history",), history()),
@@ -57,6 +57,7 @@ async def examine(config: RunConfig, *, run_place: Path) -> Examination:
             _in_thread(("certificates",), machine.certificates, addresses),
             _in_thread(("run_disk",), places.run_place, run_place),
             _in_thread(("media_disk",), lambda: places.media_place(media, reserve_bytes=config.storage.reserve_bytes)),
+            *([bounded(("media_store",), places.media_store(config.storage))] if config.storage.store else ()),
             _in_thread(("open_files",), machine.open_files, config),
             _in_thread(("python", "libraries", "sqlite"), machine.versions, config),
             *(_further(name, own) for name, own in configs_by_provider(config).items() if name != FIRST_PROVIDER),

@@ -13,10 +13,13 @@ from engine.errors import ExitCode
 from engine.ledger import schema
 from engine.ledger.durable import replacement
 from engine.ledger.run_dir import RunDir, RunLock
+from engine.media.objects.store import open_store
 from engine.media.part import free_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from engine.config import Storage
 
 SLOW_S = 0.5
 WRITES = 5
@@ -44,6 +47,14 @@ def run_place(directory: Path) -> list[Check]:
 def media_place(directory: Path, *, reserve_bytes: int) -> list[Check]:
     """Try durable files where media go, and look at the room that is left there."""
     return [_tried("media_disk", directory, _durable_write_s, reserve_bytes=reserve_bytes)]
+
+
+async def media_store(settings: Storage) -> list[Check]:
+    """Write, read and remove a small object where media go."""
+    assert settings.store is not None
+    store = open_store(settings.store, settings)
+    await store.probe()
+    return [ok("media_store", f"{store.url} takes objects, shows them and lets them be removed")]
 
 
 def _durable_write_s(root: Path) -> float:

@@ -4,7 +4,9 @@
 
     DownloadError           this file cannot be had now; the caller decides what becomes of the job
     StorageError            (engine.errors) the disk fails: every download ends the same way
-    └── DiskFullError       less than the reserve is free; the download can wait and keeps its URL
+    ├── DiskFullError       less than the reserve is free; the download can wait and keeps its URL
+    ├── StoreAwayError      the object store does not answer; what is to go there waits on this disk
+    └── StoreRefusedError   the object store answers, and will not have it: no bucket, no rights, no credentials
 """
 
 from __future__ import annotations
@@ -58,6 +60,14 @@ class DownloadError(Exception):
 
 class DiskFullError(StorageError):
     """Less than the reserve is free on the disk the media go to."""
+
+
+class StoreAwayError(StorageError):
+    """The object store cannot be reached, or is not well; another try may find it back."""
+
+
+class StoreRefusedError(StorageError):
+    """The object store takes nothing from us as things are; another try would hear the same."""
 
 
 def escaped(content: bytes) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import ExitCode
 from engine.job.records import JobError
-from engine.media.failures import DiskFullError, DownloadError
+from engine.media.failures import DiskFullError, DownloadError, StoreRefusedError
 from engine.provider.history import HistoryRow
 from engine.provider.protocol import Result
 from engine.scheduling import outputs
@@ -63,6 +63,8 @@ class Collection(StepMaker):
                 return await self._not_downloaded(flight, media, error)
             except DiskFullError as error:
                 return StopRun(Stop("disk_full", str(error), ExitCode.STORAGE, Manner.HARVEST, error.hint))
+            except StoreRefusedError as error:
+                return StopRun(Stop("store_refused", str(error), ExitCode.STORAGE, Manner.HARVEST, error.hint))
         spent = outputs.spent(media) if files else None
         now = self._clock.utc()
         copies = await self._ledger.stored(flight.job, flight.attempts, files, utc=now, media=spent)

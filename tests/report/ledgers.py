@@ -27,8 +27,11 @@ HOSTILE = (
 WORDS = ("a", "calm", "presenter", "smiles", "at", "the", "camera", "and", "speaks", "about", "the", "harbour")
 
 
-def make_run(root: Path, jobs: int, *, seed: int = 1) -> Path:
-    """Write a run of ``jobs`` jobs: most succeeded, some failed, invalid, unknown, in flight and waiting."""
+def make_run(root: Path, jobs: int, *, seed: int = 1, store: str = "") -> Path:
+    """Write a run of ``jobs`` jobs: most succeeded, some failed, invalid, unknown, in flight and waiting.
+
+    With ``store``, the URL of a place in an object store, their files are there.
+    """
     root.mkdir(parents=True, exist_ok=True)
     dice = random.Random(seed)
     db = open_for_writing(root / "run.db", synchronous="OFF")
@@ -49,6 +52,8 @@ def make_run(root: Path, jobs: int, *, seed: int = 1) -> Path:
         "throttles": orjson.dumps({str(int(BEGIN_UTC // 60) + 90 + n): dice.randint(1, 9) for n in range(12)}).decode(),
     }
     db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(facts.items()))
+    if store:
+        db.execute("UPDATE file SET path = replace(path, 'media', ?)", (store,))
     db.execute("COMMIT")
     db.close()
     return root

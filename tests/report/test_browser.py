@@ -78,6 +78,19 @@ def test_a_video_plays_in_its_place_and_its_record_opens(tmp_path: Path) -> None
         assert not page.locator("#record").is_visible()
 
 
+def test_an_object_of_a_store_is_named_and_neither_played_nor_linked(tmp_path: Path) -> None:
+    make_run(tmp_path / "night.run", 1, store="s3://media/nights")
+    assert engine("report", "night.run", cwd=tmp_path).code == 0
+    with page_of(tmp_path / "night.run" / "report.html") as page:
+        page.locator("#gallery").scroll_into_view_if_needed()
+        page.wait_for_selector(".card .uri")
+        assert page.locator(".card .uri").inner_text() == "s3://media/nights/clip-00000.mp4"
+        assert page.locator("video").count() == 0
+        assert page.locator(".card a").count() == 0
+        page.locator("button", has_text="Record").first.click()
+        assert page.locator("#record-media .uri").inner_text() == "s3://media/nights/clip-00000.mp4"
+
+
 def test_it_is_filtered_by_words_and_by_place(large: Path) -> None:
     with page_of(large) as page:
         page.keyboard.press("/")

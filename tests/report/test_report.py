@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from engine.console.report.figures import gather, histogram
-from engine.console.report.formats import as_csv, as_html, as_json, as_markdown, content_policy, embedded
+from engine.console.report.formats import as_csv, as_html, as_json, as_markdown, content_policy, embedded, gallery
 from engine.console.report.job_rows import job_page
 from engine.console.report_command import report as report_command
 from engine.console.spreadsheet import FORMULA_STARTS
@@ -146,6 +146,13 @@ def test_media_are_named_from_where_the_page_lies(found: Report, page: JobPage, 
     above = as_html(found, page, root=root, beside=root.parent)
     assert '"media/clip-00000.mp4"' in beside
     assert '"night.run/media/clip-00000.mp4"' in above
+
+
+def test_an_object_is_named_by_its_uri_wherever_the_page_lies(tmp_path: Path) -> None:
+    root = make_run(tmp_path / "night.run", 1, store="s3://media/nights")
+    with closing(open_for_reading(root / "run.db")) as db:
+        (job,) = gallery(job_page(db), root=root, beside=tmp_path)["jobs"]
+    assert job["files"][0][0] == "s3://media/nights/clip-00000.mp4"
 
 
 def test_pages_follow_one_another_without_a_gap(root: Path, page: JobPage) -> None:

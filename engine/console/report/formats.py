@@ -22,6 +22,7 @@ from engine.clock import iso_utc
 from engine.console.messages import harmless
 from engine.console.spreadsheet import inert
 from engine.console.words import counted, duration_words
+from engine.store_url import is_store_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -174,6 +175,8 @@ def _row(job: JobRow) -> list[Any]:
 
 
 def _address(prefix: str, path: str) -> str:
+    if is_store_url(path):
+        return path  # shown as text: whoever looks at the page has no credentials of the store
     return quote(path if Path(path).is_absolute() or prefix == "." else f"{prefix}/{path}")
 
 

@@ -309,11 +309,15 @@ function card(job) {
       job.error ? element("div", { className: "error" }, element("bdi", {}, `${job.error.kind}: ${job.error.message}`)) : null,
       element("div", { className: "prompt" }, element("bdi", {}, job.prompt))),
     element("div", { className: "foot" }, element("span", {}, facts.filter(Boolean).join(" · ")),
-      element("span", {}, file ? element("a", { href: file[0], target: "_blank", rel: "noopener" }, "Open") : "", " ", open)));
+      element("span", {}, file && !inStore(file[0]) ? element("a", { href: file[0], target: "_blank", rel: "noopener" }, "Open") : "", " ", open)));
 }
+
+/** Tell whether an address is that of an object in a store, which a browser cannot open. */
+const inStore = (address) => /^(s3|gs|az):/.test(address);
 
 /** Return the element that shows a file. */
 function media([address, kind], { muted = true } = {}) {
+  if (inStore(address)) return element("span", { className: "uri" }, element("bdi", {}, address));
   if (kind.startsWith("image/")) return element("img", { src: address, alt: "", loading: "lazy", decoding: "async" });
   if (kind.startsWith("audio/")) return element("audio", { src: address, controls: true, preload: "none" });
   if (kind.startsWith("video/")) {

@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from engine.config import RunConfig
     from engine.connection import Connection
     from engine.ledger.ledger import Ledger
+    from engine.media.fetcher import Fetcher
     from engine.provider.description import ProviderDescription
     from engine.provider.history import History
     from engine.provider.protocol import Provider, Unavailable
     from engine.scheduling.durations import DurationsState
-    from engine.scheduling.life import Fetcher
     from engine.scheduling.polling import PollingPolicy
 
 Balance: TypeAlias = "Callable[[], Awaitable[float | Unavailable | None]]"

@@ -55,9 +55,9 @@ if TYPE_CHECKING:
     from engine.job.records import ResultLine
     from engine.ledger.intake import Spooled
     from engine.ledger.survey import Survey
+    from engine.media.fetcher import Fetcher
     from engine.media.objects.store import ObjectStore
     from engine.run_request import RunRequest
-    from engine.scheduling.life import Fetcher
     from engine.scheduling.schedulers import Schedulers
     from engine.scheduling.tally import Tally
 

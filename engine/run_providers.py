@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from engine.ledger.ledger import Ledger
     from engine.ledger.survey import Survey
     from engine.media.downloader import Downloader
+    from engine.media.fetcher import Fetcher
     from engine.run_request import RunRequest
     from engine.scheduling.deadline import Deadline, Target
     from engine.scheduling.durations import DurationsState
-    from engine.scheduling.life import Fetcher
 
 
 class Common(NamedTuple):
@@ -213,6 +213,7 @@ class RunProviders:
             log=common.log,
             record_life_s=parts.connection.description.record_life_s,
             low_disk=partial(parts.low_disk, common.media),
+            output_life_s=parts.connection.description.output_life_s,
             wait_for_credit=request.wait_for_credit,
             on_decided=common.on_decided,
             announce=request.announce,

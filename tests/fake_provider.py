@@ -201,7 +201,7 @@ class FakeProvider:
 
 @dataclass
 class FakeFetcher:
-    """Implements ``engine.scheduling.life.Fetcher`` without a network or a disk."""
+    """Implements ``engine.media.fetcher.Fetcher`` without a network or a disk."""
 
     clock: Clock
     seconds: float = 1.0

@@ -3,6 +3,7 @@
 A record lives for an hour. What is in flight needs two more requests each, so it must drain within half of that
 at the pace of reading; and by Little's law what the provider finishes in that time bounds what waits at the
 provider, however long its queue is. Both hold from the first second on, long before the first record is old.
+What waits to be downloaded bounds it too, once the line proves too narrow; see ``backlog``.
 Decides about numbers; knows nothing of who submits.
 """
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from engine.clock import Clock
+    from engine.scheduling.backlog import Backlog
     from engine.scheduling.lane import Lane
 
 READS_PER_JOB = 2
@@ -38,6 +40,7 @@ class Backpressure:
         reads: the lane that polls and fetches go through.
         typical_s: the typical duration of the slowest model in use, as it is believed now; None if nobody knows.
         record_life_s: how long the provider keeps a request's record, from its submission.
+        backlog: the results that wait to be downloaded.
 
     Attributes:
         max_in_flight: the user's bound; it may be changed while the run works.
@@ -51,9 +54,11 @@ class Backpressure:
         reads: Lane,
         typical_s: Callable[[], float | None],
         record_life_s: float,
+        backlog: Backlog,
         clock: Clock,
     ) -> None:
         self.max_in_flight = max_in_flight
+        self.backlog = backlog
         self._reads = reads
         self._typical_s = typical_s
         self._record_life_s = record_life_s
@@ -74,7 +79,7 @@ class Backpressure:
     @property
     def allowed(self) -> int:
         """Jobs that might be in flight now if there were need."""
-        return max(1, min(self.max_in_flight, self._can_harvest(), self._can_work_off()))
+        return max(1, min(self.max_in_flight, self._can_harvest(), self._can_work_off(), self._can_store()))
 
     def reason(self, in_flight: int) -> str:
         """Say why ``in_flight`` jobs are enough although the user allows more; empty if they are not."""
@@ -82,6 +87,8 @@ class Backpressure:
             return ""
         if self.enough is not None and self.enough < self.allowed:
             return f"{self.enough} in flight are enough to be home in time"
+        if self._can_store() < min(self._can_harvest(), self._can_work_off()):
+            return self.backlog.reason
         life_min = self._record_life_s / 60
         if self._can_harvest() <= self._can_work_off():
             return (
@@ -101,6 +108,10 @@ class Backpressure:
     def _can_harvest(self) -> int:
         reads = self._reads.per_minute * self._record_life_s / 60 * LIFE_SHARE
         return max(1, int(reads / READS_PER_JOB))
+
+    def _can_store(self) -> int:
+        bound = self.backlog.bound
+        return self.max_in_flight if bound is None else max(1, bound)
 
     def _can_work_off(self) -> int:
         """Return what the provider finishes in half the life of a record; no bound while too little is known."""

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from engine.job.flight import Flight
     from engine.job.records import StoredFile
     from engine.ledger.ledger import Ledger
+    from engine.media.fetcher import Fetcher
     from engine.provider.history import History
     from engine.provider.protocol import Provider
-    from engine.scheduling.life import Fetcher
     from engine.scheduling.steps import DownloadStep
 
 REFRESHES_MAX = 3

@@ -63,6 +63,8 @@ class Harvest:
         polling_for: the polling policy of a model.
         record_life_s: how long the provider keeps a request's record, from its submission.
         on_stop: called with a reason to stop the run.
+        download_places: how many files are downloaded at the same time, now.
+        on_stored: called whenever the files of a result are stored.
         on_finished: called whenever a request was found finished.
         on_not_cancelled: called with a request that goes on, or ended by itself, although it was to be cancelled.
         on_change: called after every step: there may be nothing left to do.
@@ -83,6 +85,8 @@ class Harvest:
         polling_for: Callable[[str], PollingPolicy],
         record_life_s: float,
         on_stop: Callable[[Stop], None],
+        download_places: Callable[[], int],
+        on_stored: Callable[[], None],
         on_finished: Callable[[], None],
         on_not_cancelled: Callable[[Flight, str], None],
         on_change: Callable[[], None],
@@ -99,6 +103,8 @@ class Harvest:
         self._polling_for = polling_for
         self._record_life_s = record_life_s
         self._on_stop = on_stop
+        self._download_places = download_places
+        self._on_stored = on_stored
         self._on_finished = on_finished
         self._on_not_cancelled = on_not_cancelled
         self._on_change = on_change
@@ -152,10 +158,14 @@ class Harvest:
         else:
             self._reads.hasten(flight)
 
-    async def download_loop(self) -> None:
-        """Download one result after the other, oldest submission first, until cancelled."""
-        while True:
-            *_, flight = await self._downloads.get()
+    async def download_loop(self, number: int) -> None:
+        """Download one result after the other, oldest submission first, as long as there is a place ``number``."""
+        while number < self._download_places():
+            entry = await self._downloads.get()
+            if number >= self._download_places():
+                self._downloads.put_nowait(entry)
+                return
+            *_, flight = entry
             step = await self._guard.make(flight, self._life.download(flight))
             self._after_download(flight, step)
             self._on_change()
@@ -362,6 +372,7 @@ class Harvest:
             case AtRest():
                 self._tally.downloading -= 1
                 self._tally.downloaded_bytes += step.stored_bytes
+                self._on_stored()
                 self._landing.rest(flight, step)
             case AskAgain(delay_s):
                 self._agenda.at(self._clock.now() + delay_s, partial(self._queue_download, flight))

@@ -8,7 +8,7 @@ before anything acts on it, the file before its state. Knows nothing of when ste
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from engine.job.records import JobError
 from engine.ledger.group_commit import RefusedChange
@@ -25,25 +25,11 @@ if TYPE_CHECKING:
     from engine.clock import Clock
     from engine.input_files.stager import Stager
     from engine.job.flight import Flight
-    from engine.job.records import StoredFile
     from engine.ledger.ledger import Ledger
-    from engine.media.downloader import DownloadTask
+    from engine.media.fetcher import Fetcher
     from engine.provider.history import History
     from engine.provider.protocol import Provider
     from engine.scheduling.steps import DownloadStep, FetchStep, PollStep, SubmitStep
-
-
-class Fetcher(Protocol):
-    """Turns a URL into a verified file on disk; the only work that may be done elsewhere."""
-
-    async def fetch(self, task: DownloadTask) -> StoredFile:
-        """Download, verify and publish one file.
-
-        Raises:
-            DownloadError: this file cannot be had now.
-            StorageError: the disk fails.
-        """
-        ...
 
 
 class Life:

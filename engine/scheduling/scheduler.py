@@ -8,6 +8,7 @@ alike), and landing counts the outcomes. Knows nothing of HTTP, files or SQL.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 from engine.errors import EngineError, first_of
@@ -15,6 +16,7 @@ from engine.input_files.stager import AHEAD_CONCURRENCY
 from engine.job.model_name import provider_of
 from engine.job.states import State
 from engine.scheduling.agenda import Agenda
+from engine.scheduling.backlog import Backlog
 from engine.scheduling.backpressure import Backpressure
 from engine.scheduling.cancel_orders import CancelOrders
 from engine.scheduling.credit import Credit
@@ -72,6 +74,7 @@ class Scheduler:
         ask_credits: reads the account's balance in US dollars.
         polling_for: the polling policy of a model.
         record_life_s: how long the provider keeps a request's record, from its submission.
+        output_life_s: how long the files of a result can be downloaded.
         low_disk: words for a disk without room for further results; empty while there is.
         wait_for_credit: whether an empty account is waited for even when nothing is in flight.
         on_decided: called whenever an outcome was decided and its line is owed.
@@ -80,6 +83,7 @@ class Scheduler:
         target: when the whole batch should be home; None if that does not matter.
         provider: the name of the provider whose jobs it works on; None for all there are.
         on_stop: carries out a reason to stop that was found here; by default ``request_stop``.
+        download_places: how many files are downloaded at the same time, now; by default as configured.
         others_under_way: how many jobs of other providers are under way: their end may make room in the budget.
     """
 
@@ -99,6 +103,7 @@ class Scheduler:
         tally: Tally,
         log: FilteringBoundLogger,
         record_life_s: float,
+        output_life_s: float = math.inf,
         low_disk: Callable[[], str],
         wait_for_credit: bool,
         on_decided: Callable[[], None],
@@ -107,11 +112,14 @@ class Scheduler:
         target: Target | None,
         provider: str | None = None,
         on_stop: Callable[[Stop], None] | None = None,
+        download_places: Callable[[], int] | None = None,
         others_under_way: Callable[[], int] = int,
     ) -> None:
         self._ledger = ledger
         self._provider = provider
         self._on_stop = on_stop or self.request_stop
+        self._download_places = download_places or (lambda: config.downloads.concurrency)
+        self._download_loops: dict[int, asyncio.Task[None]] = {}
         self._others_under_way = others_under_way
         self._lanes = lanes
         self._config = config
@@ -138,6 +146,9 @@ class Scheduler:
             reads=lanes.reads,
             typical_s=self._slowest_typical_s,
             record_life_s=record_life_s,
+            backlog=Backlog(
+                waiting=lambda: tally.downloading, places=self._download_places, life_s=output_life_s, clock=clock
+            ),
             clock=clock,
         )
         self._price = PollPrice(
@@ -216,6 +227,8 @@ class Scheduler:
             on_stop=self._on_stop,
             on_finished=self._backpressure.finished,
             on_not_cancelled=self._not_cancelled,
+            on_stored=self._backpressure.backlog.stored,
+            download_places=self._download_places,
             on_change=self._changed,
         )
 
@@ -285,10 +298,11 @@ class Scheduler:
         await self._take_up()
         try:
             async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
                 loops = self._start_loops(tasks)
                 self._look_for_end()
                 await self._finished.wait()
-                for loop in loops:
+                for loop in (*loops, *self._download_loops.values()):
                     loop.cancel()
                 if self.stop is not None and self.stop.manner is Manner.NOW:
                     await self._clock.sleep(LAST_REPLIES_S)
@@ -387,18 +401,24 @@ class Scheduler:
 
     def _start_loops(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         lanes = dict.fromkeys((self._lanes.submits, self._lanes.reads))
+        self._staff_downloads()
         return [
             *(tasks.create_task(lane.run(tasks), name=f"{lane.name}-lane") for lane in lanes),
-            *(
-                tasks.create_task(self._harvest.download_loop(), name=f"download-{number}")
-                for number in range(self._config.downloads.concurrency)
-            ),
             *(tasks.create_task(self._stager.run(), name=f"stager-{number}") for number in range(AHEAD_CONCURRENCY)),
             tasks.create_task(self._feeder.run(), name="feeder"),
             tasks.create_task(self._reconciler.run(), name="reconciler"),
             tasks.create_task(self._credit.watch(), name="credit-watch"),
             tasks.create_task(self._cancel_orders.run(), name="cancel-orders"),
         ]
+
+    def _staff_downloads(self) -> None:
+        """See that a loop works in every place for downloads; one whose place is gone ends by itself."""
+        for number in range(self._download_places()):
+            loop = self._download_loops.get(number)
+            if loop is None or loop.done():
+                self._download_loops[number] = self._tasks.create_task(
+                    self._harvest.download_loop(number), name=f"download-{number}"
+                )
 
     async def _take_up(self) -> None:
         """Take up what an earlier process left: finished generations, then running ones, then unknown ones."""
@@ -429,6 +449,8 @@ class Scheduler:
     def _tick(self) -> None:
         """Look again every second: time itself opens and closes gates (a record ages, a lost submission has ended)."""
         self._agenda.at(self._clock.now() + TICK_S, self._tick)
+        if self._download_loops and not self._finished.is_set():
+            self._staff_downloads()
         self._tally.reserved_usd = self._spend.reserved_usd
         self._price.look()
         self._disk_reason = self._low_disk()

@@ -56,6 +56,8 @@ class World:
     overrides: list[str] = field(default_factory=list)
     deadline: Deadline | None = None
     target: Target | None = None
+    output_life_s: float = 7 * 86_400.0
+    download_places: Callable[[], int] | None = None
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -110,6 +112,8 @@ class World:
             announce=self.said.append,
             deadline=self.deadline,
             target=self.target,
+            output_life_s=self.output_life_s,
+            download_places=self.download_places,
         )
 
     async def with_jobs(self, count: int) -> Scheduler:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from engine.scheduling.backlog import Backlog
 from engine.scheduling.backpressure import Backpressure
 from engine.scheduling.lane import Lane
 from engine.scheduling.pace import Pace, Permit
@@ -17,13 +18,23 @@ LIFE_S = 3_600.0
 
 
 def pressure(
-    clock: VirtualClock, *, per_minute: float = 6_000.0, typical_s: float | None = 700.0, max_in_flight: int = 1_000
+    clock: VirtualClock,
+    *,
+    per_minute: float = 6_000.0,
+    typical_s: float | None = 700.0,
+    max_in_flight: int = 1_000,
+    backlog: Backlog | None = None,
 ) -> tuple[Backpressure, Lane]:
     pace = Pace(per_minute, adaptive=True, discover=False, clock=clock)
     lane = Lane("read", pace=pace, concurrency=64, clock=clock, rng=random.Random(1))
     return (
         Backpressure(
-            max_in_flight=max_in_flight, reads=lane, typical_s=lambda: typical_s, record_life_s=LIFE_S, clock=clock
+            max_in_flight=max_in_flight,
+            reads=lane,
+            typical_s=lambda: typical_s,
+            record_life_s=LIFE_S,
+            backlog=backlog or Backlog(waiting=int, places=lambda: 8, life_s=LIFE_S, clock=clock),
+            clock=clock,
         ),
         lane,
     )

@@ -6,6 +6,7 @@ key, and is the one case in which results may come from this machine without bei
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -15,9 +16,10 @@ import msgspec
 
 from engine.errors import AccountError, ConfigError, StorageError
 from engine.job.model_name import FIRST_PROVIDER, qualified_model
-from engine.provider.api_key import SIMULATOR_KEY, find_api_key
+from engine.provider.api_key import SIMULATOR_KEY, find_api_key, without_key
 from engine.provider.contract import ResultTable, StatusTable, SubmitTable
 from engine.provider.description import ProviderDescription, load_description
+from engine.provider_configs import configs_by_provider
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -98,6 +100,20 @@ def key_for(config: RunConfig, description: ProviderDescription) -> str:
             hint="copy the key from the provider's console again",
         )
     return key
+
+
+def environment_without_keys(config: RunConfig) -> dict[str, str]:
+    """Return what another program may see of the environment: nothing that names or holds a key of a provider."""
+    environment = dict(os.environ)
+    for own in configs_by_provider(config).values():
+        description = describe(own)
+        variables = {description.api_key_env, own.provider.api_key_env or description.api_key_env}
+        try:
+            key = key_for(own, description)
+        except AccountError:
+            key = ""  # there is none to be seen, or none that is one
+        environment = without_key(environment, key=key, key_variables=variables)
+    return environment
 
 
 @asynccontextmanager

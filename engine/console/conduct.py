@@ -17,15 +17,14 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from engine.clock import SystemClock
-from engine.connection import describe, key_for
+from engine.connection import environment_without_keys
 from engine.console.event_loop import run_to_end
-from engine.console.hooks import BROKEN, NO_HOOKS, Ending, Hooks, run_hook, surveyed, without_key
+from engine.console.hooks import BROKEN, NO_HOOKS, Ending, Hooks, run_hook, surveyed
 from engine.console.messages import harmless, say, say_error, say_hint, warn
 from engine.console.progress import Progress
 from engine.console.words import duration_words
 from engine.errors import EngineError, ExitCode
 from engine.ledger.inputs import recorded_input
-from engine.provider_configs import configs_by_provider
 from engine.run import STREAM_BROKEN, Run
 from engine.scheduling.stop import Manner, Stop
 
@@ -100,7 +99,7 @@ async def _conduct(
                 _say_reopened(run)
             written_before = run.tally.written
             if hooks != NO_HOOKS:
-                inherited = _environment_without_key(request.config)
+                inherited = environment_without_keys(request.config)
             async with Progress(run, shown=show_progress):
                 await run.work()
             _say_end(run, quiet=quiet, worked=run.tally.written > written_before)
@@ -203,16 +202,6 @@ class _Signals:
         run.request_stop(stop)
         say()
         say(f"{number.name}: {_harvest_words(run, cancels=self._cancel_on_stop)}")
-
-
-def _environment_without_key(config: RunConfig) -> dict[str, str]:
-    """Return what a command may see of the environment; asked for while the keys are there to compare with."""
-    environment = dict(os.environ)
-    for own in configs_by_provider(config).values():
-        description = describe(own)
-        variables = {description.api_key_env, own.provider.api_key_env or description.api_key_env}
-        environment = without_key(environment, key=key_for(own, description), key_variables=variables)
-    return environment
 
 
 def _ending(run: Run) -> Ending:

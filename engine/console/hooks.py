@@ -21,7 +21,6 @@ from engine.ledger.schema import open_for_reading
 from engine.ledger.survey import survey
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from engine.ledger.run_dir import RunDir
@@ -32,8 +31,6 @@ END_S_MAX = 2.0
 """A command that has to end gets so long to do it by itself."""
 BROKEN = "error"
 """In place of a kind of stop: an error ended the run before it could close its books."""
-KEY_LENGTH_MIN = 8
-"""A shorter key could stand in any value by chance; it is looked for as a whole value only."""
 STDERR_FD = 2
 FIGURES = (
     "lines",
@@ -155,17 +152,6 @@ def variables(ending: Ending, *, event: str) -> dict[str, str]:
         **figures,
     }
     return {f"ENGINE_{name.upper()}": text for name, text in told.items()}
-
-
-def without_key(environ: Mapping[str, str], *, key: str, key_variables: Collection[str]) -> dict[str, str]:
-    """Return the variables that a command may see: none is the key's, and none has the key in its value."""
-
-    def holds_key(value: str) -> bool:
-        return value.strip() == key or (len(key) >= KEY_LENGTH_MIN and key in value)
-
-    return {
-        name: value for name, value in environ.items() if name not in key_variables and not (key and holds_key(value))
-    }
 
 
 def _figure(value: int | float) -> str:  # noqa: PYI041 (they are written differently)

@@ -1,6 +1,6 @@
 """Find the key: in an environment variable or a file, never in the arguments of a command.
 
-The key is returned to whoever opens the connection and is kept nowhere else.
+The key is returned to whoever opens the connection and is kept nowhere else; other programs do not see it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from engine.errors import AccountError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 SIMULATOR_KEY = "SG_0123456789abcdef"
 """What the simulator is shown; a real key never goes there."""
+KEY_LENGTH_MIN = 8
+"""A shorter key could stand in any value by chance; it is looked for as a whole value only."""
 
 
 def find_api_key(variable: str, file: Path | None, *, environ: Mapping[str, str] = os.environ) -> str:
@@ -45,3 +47,14 @@ def find_api_key(variable: str, file: Path | None, *, environ: Mapping[str, str]
             hint="copy the key again, without quotation marks or line breaks",
         )
     return key
+
+
+def without_key(environ: Mapping[str, str], *, key: str, key_variables: Collection[str]) -> dict[str, str]:
+    """Return the variables that another program may see: none is the key's, and none has the key in its value."""
+
+    def holds_key(value: str) -> bool:
+        return value.strip() == key or (len(key) >= KEY_LENGTH_MIN and key in value)
+
+    return {
+        name: value for name, value in environ.items() if name not in key_variables and not (key and holds_key(value))
+    }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, TypeAlias
 
+from engine.fleet.fleet import Storage
 from engine.input_files.inspection import Inspector
 from engine.input_files.stager import Stager
 from engine.learning import Learned
@@ -131,6 +132,17 @@ class Parts:
             lambda url: is_trusted(str(url), connection.base_url, connection.description),
             key_headers(connection.description, connection.api_key),
             connection.api_key,
+        )
+
+    def storage(self, media: Path, *, path_prefix: str) -> Storage:
+        """Return what a fleet has to know of the downloads into the directory ``media``."""
+        return Storage(
+            media=media,
+            path_prefix=path_prefix,
+            places=self._config.downloads.concurrency,
+            allow_private_hosts=self._connection.allow_private_hosts,
+            bytes_max=self._config.downloads.bytes_max,
+            reserve_bytes=self._config.storage.reserve_bytes,
         )
 
     # --- decisions --------------------------------------------------------------------------------

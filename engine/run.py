@@ -52,9 +52,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from engine.connection import Connection
+    from engine.fleet.fleet import Fleet
     from engine.job.records import ResultLine
     from engine.ledger.intake import Spooled
     from engine.ledger.survey import Survey
+    from engine.media.downloader import Downloader
     from engine.media.fetcher import Fetcher
     from engine.media.objects.store import ObjectStore
     from engine.run_request import RunRequest
@@ -108,6 +110,7 @@ class Run:
         self._full_disks: asyncio.Queue[Stop] = asyncio.Queue()
         self._began_at = self._clock.now()
         self.reopened = Reopened()
+        self._fleet: Fleet | None = None
 
     async def __aenter__(self) -> Self:
         """Open the run.
@@ -154,6 +157,11 @@ class Run:
         """What was odd about valid lines: sentence → (number of lines, first line)."""
         reader = self._reader
         return {} if reader is None else {text: (n, reader.first_lines[text]) for text, n in reader.warnings.items()}
+
+    @property
+    def fleet(self) -> str:
+        """How the fleet does, in a few words; empty if there is none."""
+        return self._fleet.sentence if self._fleet is not None else ""
 
     @property
     def harvest_s(self) -> float | None:
@@ -327,14 +335,15 @@ class Run:
         )
 
     async def _build_schedulers(self) -> Schedulers:
-        downloader = await self._open_downloader() if self._config.downloads.enabled else None
+        fetcher, places = await self._open_fetcher()
         facts, found = await self._ledger.facts(), await self.survey()
         await self._fill_tallies(found)
         common = Common(
             self._request,
             self._stack,
             self._ledger,
-            downloader,
+            fetcher,
+            places,
             self._media,
             self._log,
             on_decided=self._writer.wake,
@@ -350,16 +359,41 @@ class Run:
             return None
         return kind(self._clock.now() + utc - self._clock.utc(), local_words(utc))
 
-    async def _open_downloader(self) -> Fetcher:
-        await asyncio.to_thread(make_directory, self._media)
-        await asyncio.to_thread(sweep_parts, self._media)
+    async def _open_fetcher(self) -> tuple[Fetcher | None, Callable[[], int]]:
+        """Return what downloads, and how many files it takes at the same time."""
+        here = self._config.downloads.concurrency
+        if not self._config.downloads.enabled:
+            return None, lambda: here
+        if self._request.fleet is not None and self._config.storage.store is not None:
+            raise UsageError(
+                "a fleet brings files to a directory that all of its nodes see, and storage.root is an object store",
+                hint="leave --fleet out, so that this machine alone feeds the store; or name a shared directory",
+            )
         # First of all: a store that will not have the files must be known before anything is paid for.
         store = await self._open_store()
+        downloader = await self._open_downloader()
+        if store is not None:
+            announce = self._tell_of_store
+            return Shipper(downloader, store, scratch=self._media, clock=self._clock, announce=announce), lambda: here
+        if self._request.fleet is None:
+            return downloader, lambda: here
+        self._fleet = fleet = await self._stack.enter_async_context(
+            self._providers.fleet(
+                self._request.fleet,
+                downloader,
+                self._media,
+                path_prefix=self._shown(self._media),
+                log=self._log,
+                announce=self._request.announce,
+            )
+        )
+        return fleet, lambda: fleet.places
+
+    async def _open_downloader(self) -> Downloader:
+        await asyncio.to_thread(make_directory, self._media)
+        await asyncio.to_thread(sweep_parts, self._media)
         downloader = self._providers.downloader(self._media, path_prefix=self._shown(self._media))
-        downloads = await self._stack.enter_async_context(downloader)
-        if store is None:
-            return downloads
-        return Shipper(downloads, store, scratch=self._media, clock=self._clock, announce=self._tell_of_store)
+        return await self._stack.enter_async_context(downloader)
 
     def _tell_of_store(self, words: str) -> None:
         """Tell the person, and the log of the night, that the object store is away or back."""

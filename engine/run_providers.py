@@ -9,7 +9,9 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine.connection import environment_without_keys
 from engine.errors import UsageError
+from engine.fleet.fleet import Fleet
 from engine.input_files.intake import FileIntake
 from engine.job.model_name import FIRST_PROVIDER, provider_of
 from engine.learning import Learned
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from engine.clock import Clock
     from engine.config import RunConfig
     from engine.connection import Connection
+    from engine.fleet.address import FleetAddress
     from engine.job.model import Model
     from engine.ledger.ledger import Ledger
     from engine.ledger.survey import Survey
@@ -51,6 +54,7 @@ class Common(NamedTuple):
         stack: closes what is opened for them.
         ledger: of the run.
         fetcher: downloads; None if nothing is to be downloaded.
+        download_places: how many files are downloaded at the same time; it may change while the run works.
         media: the directory that files go to.
         log: of the run.
         on_decided: called whenever an outcome was decided and its line is owed.
@@ -63,6 +67,7 @@ class Common(NamedTuple):
     stack: AsyncExitStack
     ledger: Ledger
     fetcher: Fetcher | None
+    download_places: Callable[[], int]
     media: Path
     log: FilteringBoundLogger
     on_decided: Callable[[], None]
@@ -85,6 +90,7 @@ class RunProviders:
         self._config = config
         self._connections = connections
         self._clock = clock
+        self._rng = rng
         configs = configs_by_provider(config)
         self._parts = {
             name: Parts(configs[name], connection, clock=clock, rng=rng) for name, connection in connections.items()
@@ -124,6 +130,29 @@ class RunProviders:
         """Return the downloader into the directory ``media``, to be opened."""
         keyed = {name: opener for name, parts in self._parts.items() if (opener := parts.keyed()) is not None}
         return self._parts[FIRST_PROVIDER].downloader(media, path_prefix=path_prefix, keyed=keyed)
+
+    def fleet(
+        self,
+        address: FleetAddress,
+        downloader: Downloader,
+        media: Path,
+        *,
+        path_prefix: str,
+        log: FilteringBoundLogger,
+        announce: Callable[[str], None],
+    ) -> Fleet:
+        """Return the fleet that helps the downloader, to be opened; it sees no key."""
+        return Fleet(
+            address,
+            self._parts[FIRST_PROVIDER].storage(media, path_prefix=path_prefix),
+            downloader,
+            needs_key=downloader.needs_key,
+            environment=environment_without_keys(self._config),
+            clock=self._clock,
+            rng=self._rng,
+            log=log,
+            announce=announce,
+        )
 
     # --- going on with a run ----------------------------------------------------------------------
 
@@ -214,6 +243,7 @@ class RunProviders:
             record_life_s=parts.connection.description.record_life_s,
             low_disk=partial(parts.low_disk, common.media),
             output_life_s=parts.connection.description.output_life_s,
+            download_places=common.download_places,
             wait_for_credit=request.wait_for_credit,
             on_decided=common.on_decided,
             announce=request.announce,

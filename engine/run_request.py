@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engine.config import RunConfig
+    from engine.fleet.address import FleetAddress
     from engine.job.records import ResultLine
     from engine.ledger.input_source import InputSource
     from engine.ledger.reopening import Selection
@@ -31,6 +32,7 @@ class RunRequest:
         accept_appended: whether lines may have been appended to an input that was read to its end.
         reopen: jobs at rest to try again; None for none.
         harvest_only: whether nothing new is submitted, and only what is paid for is brought home.
+        fleet: where downloads go beside this machine; None to download here.
         rebuild_output: whether to write the output anew from the ledger first.
         jobs_max: how many jobs this process may submit; None for no limit.
         wait_for_credit: whether an empty account is waited for even when nothing is in flight.
@@ -51,6 +53,7 @@ class RunRequest:
     accept_appended: bool = False
     reopen: Selection | None = None
     harvest_only: bool = False
+    fleet: FleetAddress | None = None
     rebuild_output: bool = False
     jobs_max: int | None = None
     wait_for_credit: bool = False

@@ -163,6 +163,19 @@ def test_only_the_file_that_speaks_to_object_stores_needs_obstore() -> None:
     assert all(made.lazy for made in found)  # an extra, which few have
 
 
+def test_only_the_bridge_to_a_fleet_needs_ray_and_nobody_imports_the_bridge() -> None:
+    assert {made.importer for made in imports() if within(made.imported, "ray")} == {"engine.fleet.bridge"}
+    assert offences(("engine",), ("engine.fleet.bridge",)) == []
+
+
+def test_a_fleet_knows_no_job_no_money_and_no_request() -> None:
+    above = ("engine.scheduling", "engine.provider", "engine.run", "engine.console", "sqlite3", "aiohttp")
+    assert offences(("engine.fleet",), above) == []
+    assert {
+        line for line in offences(("engine.fleet",), (DISK,)) if not line.endswith("engine.ledger.durable")
+    } == set()
+
+
 def test_nobody_below_the_console_knows_it() -> None:
     found = offences(("engine",), ("engine.console",))
     assert [line for line in found if not within(line.split()[0], "engine.console", "engine.__main__")] == []

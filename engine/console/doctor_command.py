@@ -27,8 +27,11 @@ COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
     default=Path(),
     help="Where the run will live; default: the current directory.",
 )
+@click.option("--fleet", metavar="WHERE", help="Look at a fleet too: auto, local:N, ray://HOST:PORT or HOST:PORT.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def doctor(config_path: Path | None, overrides: tuple[str, ...], run_dir: Path, *, as_json: bool) -> int:
+def doctor(
+    config_path: Path | None, overrides: tuple[str, ...], run_dir: Path, fleet: str | None, *, as_json: bool
+) -> int:
     """Look at everything that a run would need: key, credits, network, clock, disk, limits, versions.
 
     Makes two free requests to the provider and submits nothing. Ends with 0 if there is no problem, warnings or
@@ -44,8 +47,10 @@ def doctor(config_path: Path | None, overrides: tuple[str, ...], run_dir: Path, 
     from engine.config import RunConfig  # noqa: PLC0415
     from engine.doctor.check import as_record  # noqa: PLC0415
     from engine.doctor.doctor import examine  # noqa: PLC0415
+    from engine.fleet.address import usable_fleet  # noqa: PLC0415
 
-    found = asyncio.run(examine(RunConfig.load(config_path, overrides), run_place=run_dir))
+    where = None if fleet is None else usable_fleet(fleet)
+    found = asyncio.run(examine(RunConfig.load(config_path, overrides), run_place=run_dir, fleet=where))
     if as_json:
         click.echo(orjson.dumps(as_record(found)).decode())
     else:

@@ -143,6 +143,8 @@ def panel_rows(figures: Figures, run: Run, *, width: int) -> list[tuple[str, str
         ("pace", _pace(figures, run, narrow=narrow)),
         ("polling", _polling(tally, narrow=narrow)),
     ]
+    if run.fleet:
+        rows.append(("fleet", run.fleet))
     if tally.unknown or tally.held:
         rows.append(("set aside", f"{tally.unknown} unknown · {tally.held} held"))
     rows += [("failed", _shortened(harmless(words), room)) for words in _failures(tally)]
@@ -163,6 +165,7 @@ def plain_line(figures: Figures, run: Run) -> str:
         f"{tally.pending} waiting",
         f"${tally.spent_usd:,.2f}",
         f"{figures.finished_per_minute:.1f}/min",
+        run.fleet and f"fleet: {run.fleet}",
         _eta(figures, run) if run.stop else f"eta {_eta(figures, run)}",
         harmless(run.waits_for),
     ]

@@ -160,14 +160,17 @@ def _conduct(
     cancel_on_stop: bool,
     on_finish: str | None,
     on_stop: str | None,
+    fleet: str | None,
     **request: Any,
 ) -> int:
     from engine.clock import SystemClock  # noqa: PLC0415
     from engine.console.conduct import conduct  # noqa: PLC0415
     from engine.console.hooks import Hooks  # noqa: PLC0415
     from engine.console.messages import say  # noqa: PLC0415
+    from engine.fleet.address import usable_fleet  # noqa: PLC0415
     from engine.run_request import RunRequest  # noqa: PLC0415
 
+    where = None if fleet is None else usable_fleet(fleet)
     if span_s is not None:
         deadline_utc = min(SystemClock().utc() + span_s, deadline_utc or math.inf)
     streams = output == DASH
@@ -178,6 +181,7 @@ def _conduct(
             output=Path(output) if output and not streams else None,
             stream_fd=STDOUT_FD if streams else None,
             announce=say,
+            fleet=where,
             deadline_utc=deadline_utc,
             **request,
         ),

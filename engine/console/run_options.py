@@ -77,6 +77,11 @@ TIME = (
         help="Keep only as many in flight as it takes to be done by then, and say so if it cannot be met.",
     ),
 )
+MACHINES = (
+    click.option(
+        "--fleet", metavar="WHERE", help="Download on a Ray cluster too: auto, local:N, ray://HOST:PORT or HOST:PORT."
+    ),
+)
 DISPLAY = (
     click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors and the last line."),
     click.option(
@@ -109,6 +114,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
     "Results": RESULTS,
     "Money": MONEY,
     "Time": TIME,
+    "Machines": MACHINES,
     "What is seen": DISPLAY,
     "Afterwards": HOOKS,
 }

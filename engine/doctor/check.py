@@ -91,12 +91,15 @@ def problem(name: str, message: str, hint: str, code: ExitCode = ExitCode.SOME_F
     return Check(check=name, level="problem", message=message, hint=hint, code=code)
 
 
-async def bounded(names: Sequence[str], examine: Awaitable[list[Check]]) -> list[Check]:
+async def bounded(
+    names: Sequence[str], examine: Awaitable[list[Check]], *, within_s: float | None = None
+) -> list[Check]:
     """Return what ``examine`` found; if it breaks or takes too long, a problem under each of its names."""
+    limit_s = CHECK_S_MAX if within_s is None else within_s
     try:
-        return await asyncio.wait_for(examine, CHECK_S_MAX)
+        return await asyncio.wait_for(examine, limit_s)
     except TimeoutError:
-        message, hint = f"there was no answer within {CHECK_S_MAX:.0f} s", "a disk or a server hangs; see to it"
+        message, hint = f"there was no answer within {limit_s:.0f} s", "a disk or a server hangs; see to it"
     except EngineError as error:
         message, hint = str(error), error.hint
     except OSError as error:

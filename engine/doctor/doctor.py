@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.clock import SystemClock
-from engine.connection import SIMULATOR, Connection, connect, describe
+from engine.connection import SIMULATOR, Connection, connect, describe, environment_without_keys
+from engine.doctor import fleet as fleets
 from engine.doctor import machine, places
 from engine.doctor.check import Check, Examination, bounded
 from engine.doctor.service import ACCOUNT_CHECKS, NO_KEY, Service
@@ -24,14 +25,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from engine.config import RunConfig
+    from engine.fleet.address import FleetAddress
+
+FLEET_END_S = 30.0
+"""What leaving a fleet may take."""
 
 
-async def examine(config: RunConfig, *, run_place: Path) -> Examination:
+async def examine(config: RunConfig, *, run_place: Path, fleet: FleetAddress | None = None) -> Examination:
     """Carry every check out.
 
     Args:
         config: the whole configuration.
         run_place: the run directory, or where it would be made.
+        fleet: a fleet to look at; None for none.
 
     Raises:
         ConfigError: the configuration names no provider that could be asked.
@@ -60,10 +66,17 @@ async def examine(config: RunConfig, *, run_place: Path) -> Examination:
             *([bounded(("media_store",), places.media_store(config.storage))] if config.storage.store else ()),
             _in_thread(("open_files",), machine.open_files, config),
             _in_thread(("python", "libraries", "sqlite"), machine.versions, config),
+            *([_fleet(config, fleet, media)] if fleet is not None else []),
             *(_further(name, own) for name, own in configs_by_provider(config).items() if name != FIRST_PROVIDER),
         )
     checks = tuple(check for group in groups for check in group)
     return Examination(checks=checks, history_shape=shapes[0] if shapes else None)
+
+
+async def _fleet(config: RunConfig, address: FleetAddress, media: Path) -> list[Check]:
+    place = places.nearest_existing(media)
+    looking = fleets.fleet(address, place, environment=environment_without_keys(config))
+    return await bounded(fleets.NAMES, looking, within_s=fleets.FLEET_S_MAX + FLEET_END_S)
 
 
 async def _further(name: str, config: RunConfig) -> list[Check]:

@@ -69,7 +69,7 @@ def _durable_write_s(root: Path) -> float:
 
 def _tried(name: str, directory: Path, attempt: Callable[[Path], float], *, reserve_bytes: int) -> Check:
     """Carry the attempt out in a temporary directory beside or above what will be made, and judge the disk."""
-    place = _nearest_existing(directory)
+    place = nearest_existing(directory)
     if not place.is_dir():
         hint = "name a directory, or one that can be made"
         return problem(name, f"{place} is not a directory", hint, code=ExitCode.USAGE)
@@ -114,6 +114,7 @@ def file_system_of(place: Path, mounts: Path = MOUNTS) -> str:
     return kind
 
 
-def _nearest_existing(directory: Path) -> Path:
+def nearest_existing(directory: Path) -> Path:
+    """Return the directory, or the nearest one above it that is there."""
     absolute = directory.absolute()
     return next(path for path in (absolute, *absolute.parents) if path.exists())

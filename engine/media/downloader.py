@@ -104,6 +104,7 @@ class Downloader:
         backoff_max_s: the limit of any pause.
         block_bytes: what is collected before it is written.
         threads_max: threads that write, read and sync.
+        part_suffix: what a file is called while it grows; another for each process that writes into the directory.
         free: tells what is free on the disk of a directory.
     """
 
@@ -132,6 +133,7 @@ class Downloader:
         backoff_max_s: float = 60.0,
         block_bytes: int = MIB,
         threads_max: int = 4,
+        part_suffix: str = SUFFIX,
         free: Callable[[Path], int] = free_bytes,
     ) -> None:
         self._media_dir = media_dir
@@ -147,6 +149,7 @@ class Downloader:
         self._backoff_base_s = backoff_base_s
         self._backoff_max_s = backoff_max_s
         self._threads_max = threads_max
+        self._part_suffix = part_suffix
         self._free = free
         self._keyed = keyed
         self._allow_private_hosts = allow_private_hosts
@@ -186,6 +189,11 @@ class Downloader:
         await self._sessions.close()
         self._executor.shutdown(wait=False)
 
+    def needs_key(self, task: DownloadTask) -> bool:
+        """Whether a file is served to those alone who show a key."""
+        keyed = self._keyed.get(task.provider)
+        return keyed is not None and keyed.covers(as_url(task.url))
+
     async def fetch(self, task: DownloadTask) -> StoredFile:
         """Return the record of the stored and verified file.
 
@@ -199,7 +207,7 @@ class Downloader:
             raise ValueError(f"{task.name!r} is no safe file name")
         async with self._turns.setdefault(task.name, asyncio.Lock()):
             part = await PartFile.open(
-                self._media_dir / (task.name + SUFFIX),
+                self._media_dir / (task.name + self._part_suffix),
                 reserve_bytes=self._reserve_bytes,
                 executor=self._executor,
                 free=self._free,

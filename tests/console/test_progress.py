@@ -27,13 +27,14 @@ class _Terminal(io.StringIO):
         return True
 
 
-def _run(*, waits_for: str = "", stop: Stop | None = None, name: str = "night.run") -> Run:
+def _run(*, waits_for: str = "", stop: Stop | None = None, name: str = "night.run", fleet: str = "") -> Run:
     directory = SimpleNamespace(root=Path(name))
     says = SimpleNamespace(
         directory=directory,
         waits_for=waits_for,
         stop=stop,
         shortfall="",
+        fleet=fleet,
         submit_pace_per_minute=50.0,
         is_held_up=bool(waits_for),
         tally=Tally(),
@@ -100,6 +101,14 @@ def test_money_and_polling_are_projected_and_averaged() -> None:
 
 def test_what_the_run_waits_for_is_a_row() -> None:
     assert _rows(Tally(), _run(waits_for="no credit"))["waits for"] == "no credit"
+
+
+def test_a_fleet_has_a_row_and_a_part_of_the_line_only_when_there_is_one() -> None:
+    with_fleet, words = _run(fleet="3 nodes, 24 places, 7 under way"), "3 nodes, 24 places, 7 under way"
+    assert _rows(Tally(), with_fleet)["fleet"] == words
+    assert f"fleet: {words}" in plain_line(_figures(Tally()), with_fleet)
+    assert "fleet" not in _rows(Tally())
+    assert "fleet" not in plain_line(_figures(Tally()), _run())
 
 
 def test_ids_and_messages_cannot_steer_the_panel() -> None:

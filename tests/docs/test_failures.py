@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "engine" / "FAILURES.md").read_text()
-SECTIONS = ("Submit", "Poll and result", "Download", "Input", "Machine")
+SECTIONS = ("Submit", "Poll and result", "Download", "Input", "Machine", "Fleet")
 
 
 def rows() -> list[list[str]]:

@@ -1,0 +1,1 @@
+"""Many machines: downloads leave the process, money and limits stay."""

@@ -52,11 +52,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from engine.connection import Connection
+    from engine.fleet.address import FleetAddress
     from engine.fleet.fleet import Fleet
     from engine.job.records import ResultLine
     from engine.ledger.intake import Spooled
     from engine.ledger.survey import Survey
-    from engine.media.downloader import Downloader
     from engine.media.fetcher import Fetcher
     from engine.media.objects.store import ObjectStore
     from engine.run_request import RunRequest
@@ -364,36 +364,34 @@ class Run:
         here = self._config.downloads.concurrency
         if not self._config.downloads.enabled:
             return None, lambda: here
-        if self._request.fleet is not None and self._config.storage.store is not None:
-            raise UsageError(
-                "a fleet brings files to a directory that all of its nodes see, and storage.root is an object store",
-                hint="leave --fleet out, so that this machine alone feeds the store; or name a shared directory",
-            )
-        # First of all: a store that will not have the files must be known before anything is paid for.
-        store = await self._open_store()
-        downloader = await self._open_downloader()
-        if store is not None:
-            announce = self._tell_of_store
-            return Shipper(downloader, store, scratch=self._media, clock=self._clock, announce=announce), lambda: here
-        if self._request.fleet is None:
-            return downloader, lambda: here
-        self._fleet = fleet = await self._stack.enter_async_context(
-            self._providers.fleet(
-                self._request.fleet,
-                downloader,
-                self._media,
-                path_prefix=self._shown(self._media),
-                log=self._log,
-                announce=self._request.announce,
-            )
-        )
-        return fleet, lambda: fleet.places
+        fetcher = await self._open_downloader()
+        fleet = self._fleet
+        return fetcher, (lambda: here) if fleet is None else (lambda: fleet.places)
 
-    async def _open_downloader(self) -> Downloader:
+    async def _open_downloader(self) -> Fetcher:
         await asyncio.to_thread(make_directory, self._media)
         await asyncio.to_thread(sweep_parts, self._media)
+        # First of all: a store that will not have the files must be known before anything is paid for.
+        store = await self._open_store()
         downloader = self._providers.downloader(self._media, path_prefix=self._shown(self._media))
-        return await self._stack.enter_async_context(downloader)
+        downloads: Fetcher = await self._stack.enter_async_context(downloader)
+        if self._request.fleet is not None:
+            downloads = self._fleet = await self._open_fleet(self._request.fleet, downloads)
+        if store is None:
+            return downloads
+        return Shipper(downloads, store, scratch=self._media, clock=self._clock, announce=self._tell_of_store)
+
+    async def _open_fleet(self, address: FleetAddress, downloads: Fetcher) -> Fleet:
+        """Return the fleet that helps the downloads of this machine; with an object store, into the same scratch."""
+        fleet = self._providers.fleet(
+            address,
+            downloads,
+            self._media,
+            path_prefix=self._shown(self._media),
+            log=self._log,
+            announce=self._request.announce,
+        )
+        return await self._stack.enter_async_context(fleet)
 
     def _tell_of_store(self, words: str) -> None:
         """Tell the person, and the log of the night, that the object store is away or back."""

@@ -15,6 +15,7 @@ from engine.fleet.fleet import Fleet
 from engine.input_files.intake import FileIntake
 from engine.job.model_name import FIRST_PROVIDER, provider_of
 from engine.learning import Learned
+from engine.media.transfer import as_url
 from engine.parts import Parts
 from engine.provider_configs import configs_by_provider
 from engine.scheduling.halt import Canary
@@ -39,8 +40,9 @@ if TYPE_CHECKING:
     from engine.job.model import Model
     from engine.ledger.ledger import Ledger
     from engine.ledger.survey import Survey
-    from engine.media.downloader import Downloader
+    from engine.media.downloader import Downloader, DownloadTask
     from engine.media.fetcher import Fetcher
+    from engine.media.keyed import Keyed
     from engine.run_request import RunRequest
     from engine.scheduling.deadline import Deadline, Target
     from engine.scheduling.durations import DurationsState
@@ -128,25 +130,39 @@ class RunProviders:
 
     def downloader(self, media: Path, *, path_prefix: str) -> Downloader:
         """Return the downloader into the directory ``media``, to be opened."""
-        keyed = {name: opener for name, parts in self._parts.items() if (opener := parts.keyed()) is not None}
-        return self._parts[FIRST_PROVIDER].downloader(media, path_prefix=path_prefix, keyed=keyed)
+        return self._parts[FIRST_PROVIDER].downloader(media, path_prefix=path_prefix, keyed=self._keyed)
+
+    @property
+    def _keyed(self) -> dict[str, Keyed]:
+        """What opens the addresses of those providers whose API serves files."""
+        return {name: opener for name, parts in self._parts.items() if (opener := parts.keyed()) is not None}
+
+    def _needs_key(self, task: DownloadTask) -> bool:
+        """Whether a file is the API's own, and so is served to whoever shows the key."""
+        keyed = self._keyed.get(task.provider)
+        if keyed is None:
+            return False
+        try:
+            return keyed.covers(as_url(task.url))
+        except ValueError:
+            return False
 
     def fleet(
         self,
         address: FleetAddress,
-        downloader: Downloader,
+        local: Fetcher,
         media: Path,
         *,
         path_prefix: str,
         log: FilteringBoundLogger,
         announce: Callable[[str], None],
     ) -> Fleet:
-        """Return the fleet that helps the downloader, to be opened; it sees no key."""
+        """Return the fleet that helps ``local``, to be opened; it sees no key."""
         return Fleet(
             address,
             self._parts[FIRST_PROVIDER].storage(media, path_prefix=path_prefix),
-            downloader,
-            needs_key=downloader.needs_key,
+            local,
+            needs_key=self._needs_key,
             environment=environment_without_keys(self._config),
             clock=self._clock,
             rng=self._rng,

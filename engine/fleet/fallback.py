@@ -34,7 +34,7 @@ class Fallback:
         local: this machine.
         deadline_s: how long the fleet may take for one file, waiting for a place included.
         places: how many files this machine fetches at the same time.
-        needs_key: whether a file is served to those alone who show a key, which never leaves this machine.
+        needs_key: whether a file is served to whoever shows a key: the fleet has none.
 
     Attributes:
         fetched_here: files that this machine fetched.
@@ -66,7 +66,7 @@ class Fallback:
             DownloadError: the file cannot be had.
             StorageError: the disk of this machine refuses.
         """
-        if not data_uri.is_data_uri(task.url) and not self._needs_key(task):
+        if not (data_uri.is_data_uri(task.url) or self._needs_key(task)):
             try:
                 async with asyncio.timeout(self._deadline_s):
                     file = await self._remote.fetch(task)

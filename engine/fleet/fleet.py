@@ -79,7 +79,7 @@ class Fleet:
 
     Args:
         local: the downloader of this machine.
-        needs_key: whether a file is served to those alone who show a key.
+        needs_key: whether a file is served to whoever shows a key; such a file is fetched here.
         environment: what the bridge and private workers may see; no key.
         announce: tells the person something worth a line.
         command: what to start as the bridge.

@@ -189,11 +189,6 @@ class Downloader:
         await self._sessions.close()
         self._executor.shutdown(wait=False)
 
-    def needs_key(self, task: DownloadTask) -> bool:
-        """Whether a file is served to those alone who show a key."""
-        keyed = self._keyed.get(task.provider)
-        return keyed is not None and keyed.covers(as_url(task.url))
-
     async def fetch(self, task: DownloadTask) -> StoredFile:
         """Return the record of the stored and verified file.
 

@@ -205,9 +205,9 @@ def order_words(order: Order) -> str:
         case "drain":
             return "nothing new is submitted; the run ends once everything in flight is home"
         case "cancel":
-            return f"{order.id} is cancelled"
+            return f"{order.id} is to be cancelled"
         case "cancel_all":
-            return "everything in flight is cancelled, and nothing new is submitted"
+            return "everything in flight is to be cancelled, and nothing new is submitted"
         case "reset":
             return "everything is as the run was started with"
 

@@ -59,6 +59,8 @@ class Reply:
         words = [text if isinstance(text, str) else orjson.dumps(text).decode() for text in texts if text]
         if words:
             return "; ".join(dict.fromkeys(words))[:ERROR_TEXT_CHARS_MAX]
+        if body:
+            return f"HTTP {self.status} without an explanation"
         if not self.body.strip():
             return f"HTTP {self.status} with an empty body"
         kind = (

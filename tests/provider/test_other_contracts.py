@@ -91,7 +91,7 @@ def test_a_500_may_have_accepted_the_job_where_nobody_says_otherwise(name: str) 
     ("name", "body", "words"),
     [
         ("replicate", {"status": "failed", "error": "no face"}, "no face"),
-        ("replicate", {"status": "canceled"}, "documented JSON"),
+        ("replicate", {"status": "canceled"}, "without an explanation"),
         ("runway", {"status": "FAILED", "failure": "no face", "failureCode": "X"}, "no face; X"),
         ("bfl", {"status": "Request Moderated"}, "Request Moderated"),
         ("luma", {"state": "failed", "failure_reason": "no face"}, "no face"),

@@ -179,6 +179,7 @@ def test_the_length_of_the_file_may_come_as_a_string() -> None:
         (b"<html>Bad gateway</html>", "HTTP 500 with an HTML page"),
         (b"", "HTTP 500 with an empty body"),
         (b"  \n", "HTTP 500 with an empty body"),
+        (b'{"id": 1, "error": null}', "HTTP 500 without an explanation"),
         (b'{"error": ', "HTTP 500 with 10 bytes that are not the documented JSON"),
         (b"\xff\xfe\x00", "HTTP 500 with 3 bytes that are not the documented JSON"),
     ],

@@ -54,8 +54,9 @@ class Setting:
 
     @property
     def place(self) -> str:
-        """Where it was written, and its key."""
-        return f"{self.where}{without_api_keys(self.key)}"
+        """Where it was written, and its key, as it may stand in a message."""
+        key = self.key if self.key.isprintable() else ascii(self.key)[1:-1]
+        return f"{self.where}{without_api_keys(key)}"
 
     def absolute(self, path: Path) -> Path:
         """Return ``path`` so that it means the same in another directory."""

@@ -200,7 +200,7 @@ class TestRuns:
 
     def test_a_run_that_breaks_calls_on_stop_with_what_the_ledger_has(self, provider: Provider, tmp_path: Path) -> None:
         def limit() -> None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
         some_jobs(tmp_path, 40)
         words = ("--on-finish", "echo finished", "--on-stop", TOLD)

@@ -101,3 +101,9 @@ def once(kind: str, response: Callable[[], web.StreamResponse], *, times: int = 
 def always(kind: str, response: Callable[[], web.StreamResponse]) -> Answer:
     """Answer every request of a kind with a response."""
     return lambda request: response() if kind_of(request) == kind else None
+
+
+def lanes_of(opened: Any) -> Any:
+    """Return the lanes of a run that has one provider."""
+    (scheduler,) = opened._scheduler._by_provider.values()
+    return scheduler._lanes

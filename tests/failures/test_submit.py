@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from engine.errors import ExitCode
-from tests.failures.conftest import always, kind_of, middle, once
+from tests.failures.conftest import always, kind_of, lanes_of, middle, once
 from tests.runs.conftest import accounts_add_up, paid, provider, run, write_jobs
 from tests.waiting import wait_until
 
@@ -230,8 +230,8 @@ async def test_retry_after_negative_huge_nan_fullwidth_or_empty_is_ignored_or_cl
         def watch(opened: Any) -> None:
             async def stop_once_throttled() -> None:
                 await wait_until(lambda: opened.tally.throttles, description="it was throttled")
-                waits_s.append(opened._scheduler._lanes.submits.open_in_s)
-                opened._scheduler._lanes.submits._open_at = 0.0
+                waits_s.append(lanes_of(opened).submits.open_in_s)
+                lanes_of(opened).submits._open_at = 0.0
 
             opened.looking = asyncio.get_running_loop().create_task(stop_once_throttled())
 

@@ -259,8 +259,8 @@ async def test_a_taken_port_ends_a_run_before_anything_is_submitted(
 
 @pytest.mark.processes
 def test_a_second_run_with_the_same_port_is_told_of_the_first(slow_provider: Provider, tmp_path: Path) -> None:
-    some_jobs(tmp_path, 2)
-    options = slow_provider.options("metrics.port=0")
+    some_jobs(tmp_path, 5)
+    options = slow_provider.options("metrics.port=0", "limits.max_in_flight=1")
     with started("run", "jobs.jsonl", *options, cwd=tmp_path) as process:
         assert process.stderr is not None
         port = port_of(process.stderr.readline().decode().strip())

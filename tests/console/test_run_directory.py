@@ -110,7 +110,7 @@ def test_a_moved_run_directory_is_a_run_directory(provider: Provider, finished: 
 
 
 def test_a_run_directory_in_use_names_the_process(slow_provider: Provider, jobs: Path, tmp_path: Path) -> None:
-    with started("run", jobs, *slow_provider.options(), cwd=tmp_path) as process:
+    with started("run", jobs, *slow_provider.options("limits.max_in_flight=1"), cwd=tmp_path) as process:
         lock = tmp_path / "jobs.run" / "lock"
         wait_in_thread_until(lambda: lock.is_file() and lock.read_text(), description="the run is open")
         refused = engine("resume", "jobs.run", cwd=tmp_path) if (tmp_path / "jobs.run/run.db").exists() else None

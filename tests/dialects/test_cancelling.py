@@ -149,6 +149,7 @@ def test_an_order_of_before_is_carried_out_at_the_start_once(batch: Batch) -> No
         wait_in_thread_until(
             lambda: [line["id"] for line in batch.lines() if line["status"] == "succeeded"].count("clip-00000"),
             description="what was tried again is at rest",
+            within_s=60,
         )
         process.kill()
     assert batch.bill()["cancelled"] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,15 +18,27 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.processes
 
+TRIED = 14
 TEST = "tests/job/test_states.py::test_x"
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
-def test_a_known_bad_variant_is_caught(variant: Variant, tmp_path: Path) -> None:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Try some variants in each run, chosen by its seed; ``python -m tests.sabotage`` tries all of them."""
+    if "tried" in metafunc.fixturenames:
+        chosen = random.Random(metafunc.config.getoption("seed")).sample(VARIANTS, TRIED)
+        metafunc.parametrize("tried", chosen, ids=lambda variant: variant.name)
+
+
+def test_a_known_bad_variant_is_caught(tried: Variant, tmp_path: Path) -> None:
     copy = copy_tree(tmp_path)
-    apply(variant, copy)
-    outcome = try_out(copy, [variant.test])
-    assert outcome.catches(variant.test), outcome.said
+    apply(tried, copy)
+    outcome = try_out(copy, [tried.test])
+    assert outcome.catches(tried.test), outcome.said
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_the_text_of_a_variant_stands_in_the_engine(variant: Variant) -> None:
+    assert sabotaged(variant, ROOT)
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)

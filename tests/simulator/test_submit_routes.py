@@ -161,7 +161,7 @@ async def test_queue_time_is_the_real_wait_for_a_worker(
     await simulator.idle()
     answers = [(await ask(session, "GET", submit.json["status_url"])).json for submit in submits]
     first, second, third = sorted(answer["metrics"]["queue_time"] for answer in answers)
-    assert first == 0 < second < third
+    assert first < 0.05 < second < third
 
 
 async def test_the_same_seed_gives_the_same_durations_in_any_order(

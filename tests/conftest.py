@@ -11,6 +11,7 @@ import contextlib
 import functools
 import gc
 import inspect
+import os
 import random
 import threading
 import weakref
@@ -34,6 +35,7 @@ POOLS = ("asyncio_", "media_")
 """Idle workers of the loop's own pool and of the downloads'; they end when their pool is forgotten."""
 
 LANDING_TURNS = 200
+SEED_VARIABLE = "ENGINE_TESTS_SEED"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,7 +45,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.seed is None:
-        config.option.seed = random.SystemRandom().randrange(2**32)
+        config.option.seed = int(os.environ.get(SEED_VARIABLE) or random.SystemRandom().randrange(2**32))
+    # The workers of a parallel run inherit it: they collect the same tests, and draw from the seed that is printed.
+    os.environ[SEED_VARIABLE] = str(config.option.seed)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -119,7 +119,7 @@ def test_a_mixed_batch_is_planned_run_killed_resumed_and_reported(
     assert finished.code == (3 if unknown else 0), finished.err
 
     assert first.bill()["paid"] == ROWS // 2
-    assert second.bill()["paid"] == ROWS // 2
+    assert ROWS // 2 - len(unknown) <= second.bill()["paid"] <= ROWS // 2  # an unknown one may never have arrived
     assert first.bill()["paid_more_than_once"] == second.bill()["paid_more_than_once"] == 0
     assert first.bill()["key_leaks"] == second.bill()["key_leaks"] == 0
     lines = results(run_dir)

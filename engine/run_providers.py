@@ -232,6 +232,9 @@ class RunProviders:
             highest_usd=accounts.highest_usd,
             written_off_usd=accounts.written_off_usd,
         )
+        # Before any scheduler works: one that read this later would reserve again for what another has settled since.
+        for job, model, price_usd in accounts.reserved:
+            spend.reserve(job, price_usd or spend.price_usd(model), counted=False)
         canary = Canary(jobs=self._config.canary.jobs, decided=found.succeeded + found.failed)
         schedulers = Schedulers(titles=self.titles, announce=request.announce)
         for name, parts in self._parts.items():

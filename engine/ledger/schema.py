@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x4D42454E
 """``MBEN`` in ASCII, in the database's header: tells a ledger from any other SQLite file."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 HEADER_BYTES = 100
 """A SQLite database begins with a header of this length (https://sqlite.org/fileformat.html)."""
 

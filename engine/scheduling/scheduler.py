@@ -422,8 +422,6 @@ class Scheduler:
 
     async def _take_up(self) -> None:
         """Take up what an earlier process left: finished generations, then running ones, then unknown ones."""
-        for job, model, price_usd in (await self._ledger.accounts()).reserved:
-            self._spend.reserve(job, price_usd or self._spend.price_usd(model), counted=False)
         ready = self._mine(await self._ledger.under_way(State.READY))
         running = self._mine(await self._ledger.under_way(State.SUBMITTED))
         unknown = self._mine(await self._ledger.unknowns())

@@ -107,16 +107,13 @@ CREATE TABLE file (
     checks       TEXT NOT NULL,
     PRIMARY KEY (job, position)
 ) STRICT, WITHOUT ROWID;
-"""
 
-_ADDED_TABLES = """
-CREATE TABLE IF NOT EXISTS cancellation (
+CREATE TABLE cancellation (
     job       INTEGER PRIMARY KEY,
     asked_utc REAL NOT NULL,
     sent_utc  REAL
 ) STRICT;
 """
-"""What a ledger that was begun by an earlier version lacks, and can be given: nothing that version reads is changed."""
 
 _QUICK_CHECK_BYTES_MAX = 256 * 2**20
 """A larger ledger is not read through at every start (a second per GiB); ``engine verify`` does it."""
@@ -144,7 +141,6 @@ def open_for_writing(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connec
         db.execute("PRAGMA journal_mode = WAL").fetchone()
         db.execute(f"PRAGMA synchronous = {synchronous}")
         db.execute("PRAGMA wal_autocheckpoint = 4000")
-        db.execute(_ADDED_TABLES)
     except sqlite3.Error as error:
         db.close()
         raise _unreadable(path, error) from error

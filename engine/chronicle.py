@@ -1,4 +1,4 @@
-"""What the ledger keeps of a run's weather: 429s minute by minute over all its processes, and what it waits for now.
+"""What the ledger keeps of a run's weather: 429s minute by minute over all its processes, and how it stands just now.
 
 For the report and for whoever looks from another terminal; nothing is decided by it.
 """
@@ -30,16 +30,24 @@ class Chronicle:
     Args:
         tally: the figures of the run.
         waits_for: one sentence on what the run waits for.
+        fleet: how the fleet does, in a few words.
     """
 
     def __init__(
-        self, ledger: Ledger, tally: Callable[[], Tally], clock: Clock, *, waits_for: Callable[[], str]
+        self,
+        ledger: Ledger,
+        tally: Callable[[], Tally],
+        clock: Clock,
+        *,
+        waits_for: Callable[[], str],
+        fleet: Callable[[], str] = str,
     ) -> None:
         self._ledger = ledger
         self._tally = tally
         self._clock = clock
         self._waits_for = waits_for
-        self._said = ""
+        self._fleet = fleet
+        self._said = ("", "")
         self._earlier: Counter[int] = Counter()
 
     async def open(self) -> None:
@@ -50,24 +58,24 @@ class Chronicle:
                 self._earlier = Counter(msgspec.json.decode(kept, type=dict[int, int]))
 
     async def run(self) -> None:
-        """Record what comes, until cancelled: 429s once a minute, the sentence whenever it has changed."""
+        """Record what comes, until cancelled: 429s once a minute, the sentences whenever they have changed."""
         saved_at = self._clock.now()
         while True:
             await self._clock.sleep(LOOK_S)
-            await self._say(self._waits_for())
+            await self._say(self._waits_for(), self._fleet())
             if self._clock.now() - saved_at >= SAVE_S:
                 saved_at = self._clock.now()
                 await self._save_throttles()
 
     async def close(self) -> None:
-        """Record what is left: this process waits for nothing any more."""
-        await self._say("")
+        """Record what is left: this process waits for nothing any more, and has no fleet."""
+        await self._say("", "")
         await self._save_throttles()
 
-    async def _say(self, sentence: str) -> None:
-        if sentence != self._said:
-            self._said = sentence
-            await self._ledger.note(waits_for=sentence)
+    async def _say(self, waits_for: str, fleet: str) -> None:
+        if (waits_for, fleet) != self._said:
+            self._said = (waits_for, fleet)
+            await self._ledger.note(waits_for=waits_for, fleet=fleet)
 
     async def _save_throttles(self) -> None:
         counts = self._earlier + self._tally().throttled_in_minute

@@ -24,6 +24,7 @@ import orjson
 from engine import run as runs
 from engine.config import RunConfig
 from engine.errors import ExitCode, UsageError
+from engine.fleet.address import usable_fleet
 from engine.job.job import body_sha256, derived_id
 from engine.ledger.program_source import ProgramSource
 from engine.ledger.result_lines import load_written
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
     from types import TracebackType
 
+    from engine.fleet.address import FleetAddress
     from engine.job.records import ResultLine
     from engine.provider.protocol import Provider
 
@@ -71,7 +73,7 @@ class Run:
     home. ``stop`` brings them home first.
     """
 
-    def __init__(self, root: Path, config: RunConfig, provider: Provider | None) -> None:
+    def __init__(self, root: Path, config: RunConfig, provider: Provider | None, fleet: FleetAddress | None) -> None:
         self._source = ProgramSource()
         self._results: asyncio.Queue[ResultLine | None] = asyncio.Queue()
         request = RunRequest(
@@ -80,6 +82,7 @@ class Run:
             source=self._source,
             accept_appended=True,
             provider=provider,
+            fleet=fleet,
             on_result=self._results.put_nowait,
         )
         self._run = runs.Run(request)
@@ -88,15 +91,27 @@ class Run:
         self._written_before = 0
 
     @classmethod
-    def open(cls, root: str | Path, config: RunConfig | None = None, *, provider: Provider | None = None) -> Run:
+    def open(
+        cls,
+        root: str | Path,
+        config: RunConfig | None = None,
+        *,
+        provider: Provider | None = None,
+        fleet: str | None = None,
+    ) -> Run:
         """Return the run in a directory, new or begun before; nothing happens before the block is entered.
 
         Args:
             root: the run directory.
             config: the whole configuration; by default as without a file.
             provider: your own way to submit, poll and fetch, instead of ``config.provider``.
+            fleet: where files are downloaded too, as the command's ``--fleet`` takes it.
+
+        Raises:
+            UsageError: there is no such fleet, or Ray is not installed.
         """
-        return cls(Path(root), config or RunConfig.load(None), provider)
+        where = None if fleet is None else usable_fleet(fleet)
+        return cls(Path(root), config or RunConfig.load(None), provider, where)
 
     async def __aenter__(self) -> Self:
         """Open the run.

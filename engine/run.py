@@ -236,7 +236,9 @@ class Run:
         self._providers = RunProviders(self._config, connections, clock=self._clock, rng=self._rng)
         await self._providers.check(self._ledger)
         await self._recall()
-        self._chronicle = Chronicle(self._ledger, lambda: self.tally, self._clock, waits_for=lambda: self.waits_for)
+        self._chronicle = Chronicle(
+            self._ledger, lambda: self.tally, self._clock, waits_for=lambda: self.waits_for, fleet=lambda: self.fleet
+        )
         await self._chronicle.open()
         recovered = await self._ledger.recover()
         if self._request.reopen is not None:

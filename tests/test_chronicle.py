@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.chronicle import Chronicle
+from engine.chronicle import LOOK_S, Chronicle
 from engine.scheduling.tally import Tally
 from tests.jobs import open_inline
 
@@ -58,7 +59,19 @@ async def test_what_the_run_waits_for_is_said_and_taken_back(ledger: Ledger, clo
     chronicle = Chronicle(ledger, Tally, clock, waits_for=lambda: next(said))
     await chronicle.open()
     for expected in (None, "the provider", "the provider", "nothing"):
-        await chronicle._say(chronicle._waits_for())
+        await chronicle._say(chronicle._waits_for(), "")
         assert (await ledger.facts()).get("waits_for") == expected
     await chronicle.close()
     assert (await ledger.facts())["waits_for"] == ""
+
+
+async def test_how_the_fleet_does_is_said_and_taken_back(ledger: Ledger, clock: VirtualClock) -> None:
+    chronicle = Chronicle(ledger, Tally, clock, waits_for=str, fleet=lambda: "2 nodes, 16 places, 3 under way")
+    await chronicle.open()
+    async with asyncio.TaskGroup() as tasks:
+        saying = tasks.create_task(chronicle.run())
+        await clock.sleep(LOOK_S + 0.1)
+        saying.cancel()
+    assert (await ledger.facts())["fleet"] == "2 nodes, 16 places, 3 under way"
+    await chronicle.close()
+    assert (await ledger.facts())["fleet"] == ""

@@ -117,6 +117,7 @@ def health(run: Run) -> bytes:
     return orjson.dumps(
         {
             "waits_for": run.waits_for or None,
+            "fleet": run.fleet or None,
             "stopping": stopping,
             "lines": run.tally.lines,
             "at_rest": run.tally.decided,

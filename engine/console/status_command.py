@@ -168,6 +168,8 @@ def _vital_lines(measured: Vitals) -> list[str]:
         lines.append(f"eta        {eta_words(Eta(measured.eta_s, measured.eta_spread_s))}")
     if measured.polls_per_job is not None:
         lines.append(f"polling    {_polling_words(measured)}")
+    if measured.fleet:
+        lines.append(f"fleet      {harmless(measured.fleet)}")
     if measured.waits_for:
         lines.append(f"waits for  {harmless(measured.waits_for)}")
     return lines

@@ -33,6 +33,7 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
         polls_per_job, lag_mean_s, lag_p95_s: of the last thousand jobs.
         eta_s, eta_spread_s: seconds until the last job is at rest, and how far that may be off.
         waits_for: one sentence on what the process at work waits for, a few seconds old.
+        fleet: how its fleet does, in a few words, as old.
     """
 
     finished_per_minute: float
@@ -46,6 +47,7 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     eta_s: float | None
     eta_spread_s: float | None
     waits_for: str | None
+    fleet: str | None
 
 
 def vitals(db: sqlite3.Connection, found: Survey, *, now_utc: float) -> Vitals:
@@ -71,6 +73,7 @@ def vitals(db: sqlite3.Connection, found: Survey, *, now_utc: float) -> Vitals:
         eta_s=None if foretold is None else round(foretold.likely_s, 1),
         eta_spread_s=None if foretold is None else round(foretold.spread_s, 1),
         waits_for=facts.get("waits_for") or None,
+        fleet=facts.get("fleet") or None,
     )
 
 

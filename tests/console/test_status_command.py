@@ -6,8 +6,11 @@ import json
 import signal
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
+from engine.console.status_command import _vital_lines
+from engine.ledger.vitals import Vitals
 from tests.console.conftest import ended, engine, some_jobs, started
 from tests.waiting import wait_in_thread_until
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from tests.console.conftest import Provider
 
 pytestmark = [pytest.mark.processes, pytest.mark.sockets]
+
+TEXTS = {"waits_for": None, "fleet": "2 nodes, 16 places"}
 
 
 def _status(directory: Path) -> dict[str, Any]:
@@ -89,6 +94,11 @@ def test_a_run_at_work_shows_its_speed_and_what_it_waits_for(slow_provider: Prov
 
 def _vitals(directory: Path) -> dict[str, Any]:
     return dict(_status(directory)["vitals"] or {})
+
+
+def test_how_the_fleet_does_is_shown_while_somebody_works() -> None:
+    measured = msgspec.convert(dict.fromkeys(Vitals.__struct_fields__, 0.0) | TEXTS, Vitals)
+    assert "fleet      2 nodes, 16 places" in _vital_lines(measured)
 
 
 def test_jobs_are_listed_by_where_they_are(provider: Provider, tmp_path: Path) -> None:

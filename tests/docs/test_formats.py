@@ -312,7 +312,7 @@ def test_the_keys_and_findings_of_the_verification_are_described() -> None:
 
 
 def test_every_metric_is_described() -> None:
-    run: Any = SimpleNamespace(tally=Tally(), stop=None, waits_for="", submit_pace_per_minute=1.0)
+    run: Any = SimpleNamespace(tally=Tally(), stop=None, waits_for="", fleet="", submit_pace_per_minute=1.0)
     suffix = {"counter": "_total", "info": "_info"}
     agree(names("Metrics", "metric"), {f.name + suffix.get(f.type, "") for f in RunCollector(run).collect()})
     agree(names("Metrics", "health key"), json.loads(health(run)))

@@ -61,6 +61,11 @@ def events(run: Path) -> list[dict[str, object]]:
         return []
 
 
+def vitals(directory: Path) -> dict[str, object]:
+    found = json.loads(engine("status", "jobs.run", "--json", cwd=directory).out)
+    return dict(found["vitals"] or {})
+
+
 def test_a_worker_that_is_killed_costs_time_and_no_job(tmp_path: Path, ray_home: str) -> None:
     write_jobs(tmp_path / "jobs.jsonl", JOBS)
     run = tmp_path / "jobs.run"
@@ -73,6 +78,10 @@ def test_a_worker_that_is_killed_costs_time_and_no_job(tmp_path: Path, ray_home:
                 lambda: sum(event["event"] == "fleet_joined" for event in events(run)) == 2,
                 description="both workers have joined",
                 within_s=START_S_MAX,
+            )
+            wait_in_thread_until(
+                lambda: str(vitals(tmp_path).get("fleet")).startswith("2 workers, 4 places"),
+                description="another terminal sees the fleet",
             )
             os.kill(workers_under(ray_home)[0], signal.SIGKILL)
             done = ended(process)

@@ -157,6 +157,12 @@ async def test_an_id_that_means_something_else_is_refused(simulator: Simulator, 
             await taken(run, [Job(job(2).params, id="clip-1")])
 
 
+def test_what_is_no_fleet_is_said_before_anything_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="'nowhere' is no fleet"):
+        Run.open(tmp_path / "a.run", fleet="nowhere")
+    assert not (tmp_path / "a.run").exists()
+
+
 async def test_what_is_no_job_is_said_so(simulator: Simulator, tmp_path: Path) -> None:
     async with Run.open(tmp_path / "a.run", config(simulator)) as run:
         (found,) = await taken(run, [Job({"image_url": "https://example.com/a.png"}, id="half")])

@@ -1,6 +1,7 @@
 """A Ray cluster on this machine, of processes of our own: a head and nodes, each ended by its id and no other.
 
-It has a token, a directory and ports of its own, so that it meets no other cluster of this machine.
+It has a token, a directory and ports of its own, so that it meets no other cluster of this machine. Its nodes are
+processes side by side or, in a ``Network``, machines with an address and a line of their own.
 """
 
 from __future__ import annotations
@@ -21,17 +22,21 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from tests.fleet.network import Network
+
 START_S_MAX = 90.0
 STORE_BYTES = 100 * 1024**2
+HOST = "127.0.0.1"
 
 
 class Cluster:
     """A head, and nodes that join it; ended with the block."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: Network | None = None) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="fl", dir="/tmp"))  # sockets of Ray allow no long path
+        self.network = network
         self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
+        self.address = f"{HOST if network is None else network.address('head')}:{self.port}"
         self.environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
             "RAY_AUTH_MODE": "token",
@@ -57,6 +62,8 @@ class Cluster:
 
     def start_node(self, name: str) -> None:
         """Start a node and have it join."""
+        if self.network is not None:
+            self.network.add(name)
         self._start(name, f"--address={self.address}")
 
     def kill(self, name: str) -> None:
@@ -65,6 +72,10 @@ class Cluster:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+    def on(self, name: str, *command: str) -> tuple[str, ...]:
+        """Return the command that runs ``command`` on a node."""
+        return command if self.network is None else self.network.inside(name, *command)
 
     def leader(self, name: str) -> int:
         """Return the process id of whatever was started as a node: the session of all that it runs."""
@@ -76,16 +87,17 @@ class Cluster:
 
     def _start(self, name: str, *words: str) -> None:
         process = subprocess.Popen(
-            [
+            self.on(
+                name,
                 str(Path(sys.executable).with_name("ray")),
                 "start",
                 *words,
                 "--block",
-                "--node-ip-address=127.0.0.1",
+                f"--node-ip-address={HOST if self.network is None else self.network.address(name)}",
                 "--num-cpus=1",
                 f"--object-store-memory={STORE_BYTES}",
                 "--disable-usage-stats",
-            ],
+            ),
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -128,5 +140,5 @@ def command_of(pid: int) -> bytes:
 def free_port() -> int:
     """Return a port that nobody listens on."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

@@ -182,6 +182,7 @@ class Parts:
             attempts_max=self._config.retry.attempts_max,
             job_deadline_s=self._config.recovery.job_deadline_s,
             record_life_s=self._record_life_s,
+            output_life_s=self._connection.description.output_life_s,
             history_again_s=max(HISTORY_AGAIN_S_MIN, grace_s * HISTORY_AGAIN_GRACES),
         )
 

@@ -39,7 +39,9 @@ class Flight:
         polls: how often it was asked about.
         queued: whether it waited in the provider's queue when it was last asked about.
         poll_at: when its next poll is to be offered, by the monotonic clock; 0 if none is planned.
-        failures: how often in a row the present step brought no answer; drives the back-off.
+        failures: how often in a row the present step brought no answer; drives the back-off, and decides nothing.
+        unfound: how often the provider said that it does not know the request.
+        locations: how often the provider answered where its files are now, after they were not where it had said.
         media: where its files are, once it is READY: ``{"urls", "bytes_expected", "content_type"}``; None if they came
             with the result and are too long to be kept in memory: the ledger has them.
         price_usd: what was reserved for it.
@@ -71,6 +73,8 @@ class Flight:
     queued: bool = False
     poll_at: float = 0.0
     failures: int = 0
+    unfound: int = 0
+    locations: int = 0
     media: dict[str, Any] | None = None
     price_usd: float | None = None
     cost_usd: float | None = None

@@ -1,17 +1,30 @@
-"""Bring the files of a recorded result to disk; ask again where they are when their address is gone."""
+"""Bring the files of a recorded result to disk; ask where they are now when they are not where they were said to be.
+
+What is paid for is given up on the provider's word alone: an address that is gone, and no fresh one that works after it
+was asked for. Neither an outage nor a 429 counts as a word.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from engine.errors import ExitCode
 from engine.job.records import JobError
 from engine.media.failures import DiskFullError, DownloadError, StoreRefusedError
 from engine.provider.history import HistoryRow
-from engine.provider.protocol import Result
+from engine.provider.protocol import (
+    Failed,
+    NotFound,
+    NotReady,
+    Result,
+    Throttled,
+    Unauthorized,
+    Unavailable,
+    WrongContract,
+)
 from engine.scheduling import outputs
-from engine.scheduling.step_maker import StepMaker, request_of, unauthorized
-from engine.scheduling.steps import AskAgain, AtRest, StopRun
+from engine.scheduling.step_maker import StepMaker, request_of, unauthorized, wrong_contract
+from engine.scheduling.steps import AskAgain, AskWhere, AtRest, LeftReady, Located, StopRun, Unreachable
 from engine.scheduling.stop import Manner, Stop
 
 if TYPE_CHECKING:
@@ -24,9 +37,10 @@ if TYPE_CHECKING:
     from engine.media.fetcher import Fetcher
     from engine.provider.history import History
     from engine.provider.protocol import Provider
-    from engine.scheduling.steps import DownloadStep
+    from engine.scheduling.steps import DownloadStep, LocateStep
 
-REFRESHES_MAX = 3
+LOCATIONS_MAX = 3
+"""Answers of the provider about where files are, after which there is no use in another."""
 
 
 class Collection(StepMaker):
@@ -35,6 +49,7 @@ class Collection(StepMaker):
     Args:
         fetcher: None if nothing is to be downloaded.
         history: the provider's record of requests; None if it has none.
+        output_life_s: how long the files of a result can be downloaded.
     """
 
     def __init__(
@@ -46,11 +61,13 @@ class Collection(StepMaker):
         *,
         clock: Clock,
         rng: random.Random,
+        output_life_s: float,
     ) -> None:
         super().__init__(ledger, clock=clock, rng=rng)
         self._provider = provider
         self._fetcher = fetcher
         self._history = history
+        self._output_life_s = output_life_s
 
     async def download(self, flight: Flight) -> DownloadStep:
         """Bring every file of a recorded result to disk."""
@@ -71,16 +88,20 @@ class Collection(StepMaker):
         return AtRest(succeeded=True, stored_bytes=sum(file.bytes for file in files), copies=copies)
 
     async def _not_downloaded(self, flight: Flight, media: dict[str, Any], error: DownloadError) -> DownloadStep:
+        may_ask = flight.locations < LOCATIONS_MAX
         match error.kind:
-            case "unreachable":
+            case "unreachable" if self._clock.now() - flight.completed_at < self._output_life_s:
                 return AskAgain(self._retry_in_s(flight))
+            case "unreachable":
+                # Nobody says that the files are gone, so the job does not fail; but the run has to end some day.
+                return AskWhere() if may_ask else LeftReady(error.message)
             case "unauthorized":
                 return StopRun(unauthorized(error.message))
-            case "url_gone" if flight.failures < REFRESHES_MAX:
-                return await self._refresh(flight, media)
-            case "bad_media" if outputs.came_inside(media) and flight.failures < REFRESHES_MAX:
+            case "url_gone" if may_ask:
+                return AskWhere()
+            case "bad_media" if outputs.came_inside(media) and may_ask:
                 # What came inside a reply cannot be asked for again; somebody may know where the file itself is.
-                return await self._refresh(flight, media)
+                return AskWhere()
             case "url_gone":
                 kind = "expired"
             case _:
@@ -89,18 +110,37 @@ class Collection(StepMaker):
         failure = JobError(kind=kind, message=message, http_status=error.http_status, paid=True)
         return await self._fail(flight, flight.attempts, failure)
 
-    async def _refresh(self, flight: Flight, media: dict[str, Any]) -> DownloadStep:
-        """Ask the provider where the files are now; a URL may expire before its record does."""
-        delay_s = self._retry_in_s(flight)
+    async def locate(self, flight: Flight) -> LocateStep:
+        """Ask the provider, then its history, where the files are now; a URL may expire before its record does."""
         verdict = await self._provider.fetch(request_of(flight))
-        if isinstance(verdict, Result) and verdict.urls:
-            await self._relocated(flight, media, verdict.urls)
-        elif self._history is not None:
-            row = await self._history.row(flight.request_id)
-            if isinstance(row, HistoryRow) and row.urls:
-                await self._relocated(flight, media, row.urls)
-        return AskAgain(delay_s)
+        match verdict:
+            case Result(urls=urls) if urls:
+                return await self._located(flight, urls)
+            case Result() | NotReady() | NotFound() | Failed():
+                return await self._locate_in_history(flight)
+            case Unavailable(reason, reached):
+                return AskAgain(self._retry_in_s(flight)) if reached else Unreachable(reason)
+            case Throttled(wait_s):
+                return self._slow_down(flight, wait_s)
+            case Unauthorized(message):
+                return StopRun(unauthorized(message))
+            case WrongContract(message):
+                return StopRun(wrong_contract(message, Manner.DOWNLOADS))
+            case _:
+                assert_never(verdict)
 
-    async def _relocated(self, flight: Flight, media: dict[str, Any], urls: tuple[str, ...]) -> None:
-        flight.media = outputs.moved(media, urls)
-        await self._ledger.relocated(flight.job, flight.attempts, flight.media)
+    async def _locate_in_history(self, flight: Flight) -> LocateStep:
+        row = None if self._history is None else await self._history.row(flight.request_id)
+        if isinstance(row, Unavailable):
+            return AskAgain(self._retry_in_s(flight))
+        return await self._located(flight, row.urls if isinstance(row, HistoryRow) else ())
+
+    async def _located(self, flight: Flight, urls: tuple[str, ...]) -> Located:
+        """Take note of an answer; without ``urls`` it says that the provider does not know."""
+        flight.locations += 1
+        flight.failures = 0
+        if urls:
+            media = flight.media or await self._ledger.media_of(flight.job, flight.attempts)
+            flight.media = outputs.moved(media, urls)
+            await self._ledger.relocated(flight.job, flight.attempts, flight.media)
+        return Located(self._retry_in_s(flight))

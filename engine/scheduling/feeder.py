@@ -106,6 +106,8 @@ class Feeder:
         """Offer nothing any more; what was offered and not started stays PENDING in the ledger."""
         self._closed = True
         self._lane.close_class(Urgency.SUBMIT)
+        for job in self._offered:  # the other providers' jobs share the budget
+            self._spend.give_back(job, accepted=False)
         self._offered.clear()
 
     def take_back(self, flight: Flight) -> None:

@@ -79,8 +79,8 @@ class Inquiry(Recorder):
         self._history_again_s = history_again_s
 
     async def poll(self, flight: Flight) -> PollStep:
-        """Ask once whether the request is finished; the history is asked once the record must have expired."""
-        if self._age_s(flight) > self._record_life_s:
+        """Ask once whether the request is finished; the history, if there is one, once the record must have expired."""
+        if self._history is not None and self._age_s(flight) > self._record_life_s:
             return await self._ask_history(flight, "its record has expired")
         verdict = await self._provider.poll(request_of(flight))
         flight.polls += 1
@@ -116,8 +116,9 @@ class Inquiry(Recorder):
 
     async def _not_found(self, flight: Flight, message: str) -> PollStep:
         """Wait for a record that may only be late; otherwise the history knows what became of the request."""
+        flight.unfound += 1
         young = self._age_s(flight) < YOUNG_S and not flight.cancel_sent
-        if young and flight.failures < YOUNG_404_MAX:
+        if young and flight.unfound <= YOUNG_404_MAX:
             return AskAgain(self._retry_in_s(flight))
         return await self._ask_history(flight, message)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from engine.media.fetcher import Fetcher
     from engine.provider.history import History
     from engine.provider.protocol import Provider
-    from engine.scheduling.steps import DownloadStep, FetchStep, PollStep, SubmitStep
+    from engine.scheduling.steps import DownloadStep, FetchStep, LocateStep, PollStep, SubmitStep
 
 
 class Life:
@@ -43,6 +43,7 @@ class Life:
         attempts_max: submissions a job may spend.
         job_deadline_s: age at which a request without an end is given up as unknown.
         record_life_s: how long the provider can be asked about a request, from its submission.
+        output_life_s: how long the files of a result can be downloaded.
         history_again_s: how long to wait before the history is asked again about a request that still runs.
     """
 
@@ -60,6 +61,7 @@ class Life:
         attempts_max: int,
         job_deadline_s: float,
         record_life_s: float,
+        output_life_s: float,
         history_again_s: float,
     ) -> None:
         self._ledger = ledger
@@ -77,7 +79,9 @@ class Life:
             record_life_s=record_life_s,
             history_again_s=history_again_s,
         )
-        self._collection = Collection(ledger, provider, fetcher, history, clock=clock, rng=rng)
+        self._collection = Collection(
+            ledger, provider, fetcher, history, clock=clock, rng=rng, output_life_s=output_life_s
+        )
         self.canceller = Canceller(ledger, provider, clock=clock, rng=rng)
 
     async def submit(self, flight: Flight) -> SubmitStep:
@@ -95,6 +99,10 @@ class Life:
     async def download(self, flight: Flight) -> DownloadStep:
         """Bring every file of a recorded result to disk; see ``Collection``."""
         return await self._collection.download(flight)
+
+    async def locate(self, flight: Flight) -> LocateStep:
+        """Ask the provider where the files of a result are now; see ``Collection``."""
+        return await self._collection.locate(flight)
 
     async def hold(self, flight: Flight, reason: str) -> SetAside:
         """Set a job aside because a step of it broke in a way nobody foresaw."""

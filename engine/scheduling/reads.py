@@ -53,7 +53,7 @@ class Reads:
         polling_for: Callable[[str], PollingPolicy],
         record_life_s: float,
     ) -> None:
-        self._lane = lane
+        self.lane = lane
         self._agenda = agenda
         self._clock = clock
         self._polling_for = polling_for
@@ -75,11 +75,11 @@ class Reads:
         """Rank the question about a request anew, if it waits: it is to be cancelled."""
         if (found := self._polls.get(flight.job)) is not None:
             offer, rank = found
-            self._lane.rank(offer, *rank())
+            self.lane.rank(offer, *rank())
 
     def offer_cancel(self, flight: Flight, start: Start) -> None:  # noqa: ARG002 (its rank is the same for all)
         """Let a request be cancelled at the very next turn: it was seen working a moment ago."""
-        self._lane.offer(Urgency.AGEING, start, value=math.inf)
+        self.lane.offer(Urgency.AGEING, start, value=math.inf)
 
     def offer_fetch(self, flight: Flight, start: Start) -> None:
         """Let a result be fetched when its turn comes."""
@@ -87,7 +87,7 @@ class Reads:
 
     def _offer(self, start: Start, rank: Rank, turns: tuple[float, ...]) -> Offer:
         urgency, value = rank()
-        offer = self._lane.offer(urgency, start, value=value)
+        offer = self.lane.offer(urgency, start, value=value)
         self._look_again(offer, rank, turns, after_s=FIRST_LOOK_S)
         return offer
 
@@ -100,7 +100,7 @@ class Reads:
 
     def _rank_again(self, offer: Offer, rank: Rank, turns: tuple[float, ...]) -> None:
         if offer.waits:
-            self._lane.rank(offer, *rank())
+            self.lane.rank(offer, *rank())
             self._look_again(offer, rank, turns, after_s=self._record_life_s * RANK_AGAIN_SHARE)
 
     def _rank_of_poll(self, flight: Flight, due_at: float) -> tuple[Urgency, float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 from engine.errors import EngineError, first_of
@@ -20,6 +21,7 @@ from engine.scheduling.backlog import Backlog
 from engine.scheduling.backpressure import Backpressure
 from engine.scheduling.cancel_orders import CancelOrders
 from engine.scheduling.credit import Credit
+from engine.scheduling.downloads import Downloads
 from engine.scheduling.feeder import Feeder
 from engine.scheduling.guard import Guard
 from engine.scheduling.harvest import Harvest
@@ -28,7 +30,9 @@ from engine.scheduling.landing import Landing
 from engine.scheduling.lane import Urgency
 from engine.scheduling.launcher import Launcher
 from engine.scheduling.outlook import Outlook
+from engine.scheduling.poll_planner import PollPlanner
 from engine.scheduling.poll_price import PollPrice
+from engine.scheduling.reads import Reads
 from engine.scheduling.reconciler import Findings, Reconciler
 from engine.scheduling.setbacks import Setbacks
 from engine.scheduling.steps import AtRest
@@ -119,7 +123,6 @@ class Scheduler:
         self._provider = provider
         self._on_stop = on_stop or self.request_stop
         self._download_places = download_places or (lambda: config.downloads.concurrency)
-        self._download_loops: dict[int, asyncio.Task[None]] = {}
         self._others_under_way = others_under_way
         self._lanes = lanes
         self._config = config
@@ -135,12 +138,13 @@ class Scheduler:
         self._taken_up = False
         self._last_look_after = -1
         self._finished = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
         self.stop: Stop | None = None
 
         self._agenda = Agenda()
         self._in_flight = InFlight(clock, record_life_s=record_life_s)
         self._guard = Guard(life, log=log, on_stop=self._on_stop)
-        self._setbacks = Setbacks(tally, clock, log)
+        self._setbacks = Setbacks(tally, agenda=self._agenda, clock=clock, log=log, on_stop=self._on_stop)
         self._backpressure = Backpressure(
             max_in_flight=config.limits.max_in_flight,
             reads=lanes.reads,
@@ -171,6 +175,10 @@ class Scheduler:
             on_stop=self._on_stop,
             announce=announce,
         )
+        self._reads = Reads(
+            lanes.reads, agenda=self._agenda, clock=clock, polling_for=polling_for, record_life_s=record_life_s
+        )
+        self._downloads = self._build_downloads(life)
         self._harvest = self._build_harvest(life, record_life_s)
         self._credit = Credit(
             ask=ask_credits,
@@ -211,24 +219,47 @@ class Scheduler:
             findings=Findings(self._adopted, self._submit_once_more, self._given_up, self._changed),
         )
 
-    def _build_harvest(self, life: Life, record_life_s: float) -> Harvest:
-        return Harvest(
+    def _build_downloads(self, life: Life) -> Downloads:
+        return Downloads(
             life,
             self._guard,
-            self._lanes.reads,
+            self._reads,
             self._in_flight,
             self._landing,
             agenda=self._agenda,
             clock=self._clock,
             tally=self._tally,
+            log=self._log,
             setbacks=self._setbacks,
+            places=self._download_places,
+            on_stop=self._on_stop,
+            on_stored=self._backpressure.backlog.stored,
+            on_change=self._changed,
+        )
+
+    def _build_harvest(self, life: Life, record_life_s: float) -> Harvest:
+        planner = partial(
+            PollPlanner,
+            self._in_flight,
+            agenda=self._agenda,
+            clock=self._clock,
             polling_for=self._polling_for,
             record_life_s=record_life_s,
-            on_stop=self._on_stop,
             on_finished=self._backpressure.finished,
+        )
+        return Harvest(
+            life,
+            self._guard,
+            self._reads,
+            self._in_flight,
+            self._landing,
+            downloads=self._downloads,
+            planner=lambda offer: planner(offer=offer),
+            agenda=self._agenda,
+            clock=self._clock,
+            tally=self._tally,
+            setbacks=self._setbacks,
             on_not_cancelled=self._not_cancelled,
-            on_stored=self._backpressure.backlog.stored,
-            download_places=self._download_places,
             on_change=self._changed,
         )
 
@@ -302,7 +333,8 @@ class Scheduler:
                 loops = self._start_loops(tasks)
                 self._look_for_end()
                 await self._finished.wait()
-                for loop in (*loops, *self._download_loops.values()):
+                self._downloads.cancel()
+                for loop in loops:
                     loop.cancel()
                 if self.stop is not None and self.stop.manner is Manner.NOW:
                     await self._clock.sleep(LAST_REPLIES_S)
@@ -331,6 +363,7 @@ class Scheduler:
         if stop.manner >= Manner.DOWNLOADS:
             for urgency in Urgency:
                 self._lanes.reads.close_class(urgency)
+            self._downloads.close()
         if stop.manner is Manner.NOW:
             self._finished.set()
         self._look_for_end()
@@ -401,7 +434,7 @@ class Scheduler:
 
     def _start_loops(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         lanes = dict.fromkeys((self._lanes.submits, self._lanes.reads))
-        self._staff_downloads()
+        self._downloads.staff(tasks)
         return [
             *(tasks.create_task(lane.run(tasks), name=f"{lane.name}-lane") for lane in lanes),
             *(tasks.create_task(self._stager.run(), name=f"stager-{number}") for number in range(AHEAD_CONCURRENCY)),
@@ -410,15 +443,6 @@ class Scheduler:
             tasks.create_task(self._credit.watch(), name="credit-watch"),
             tasks.create_task(self._cancel_orders.run(), name="cancel-orders"),
         ]
-
-    def _staff_downloads(self) -> None:
-        """See that a loop works in every place for downloads; one whose place is gone ends by itself."""
-        for number in range(self._download_places()):
-            loop = self._download_loops.get(number)
-            if loop is None or loop.done():
-                self._download_loops[number] = self._tasks.create_task(
-                    self._harvest.download_loop(number), name=f"download-{number}"
-                )
 
     async def _take_up(self) -> None:
         """Take up what an earlier process left: finished generations, then running ones, then unknown ones."""
@@ -447,8 +471,8 @@ class Scheduler:
     def _tick(self) -> None:
         """Look again every second: time itself opens and closes gates (a record ages, a lost submission has ended)."""
         self._agenda.at(self._clock.now() + TICK_S, self._tick)
-        if self._download_loops and not self._finished.is_set():
-            self._staff_downloads()
+        if self._tasks is not None and not self._finished.is_set():
+            self._downloads.staff(self._tasks)
         self._tally.reserved_usd = self._spend.reserved_usd
         self._price.look()
         self._disk_reason = self._low_disk()

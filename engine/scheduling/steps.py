@@ -63,6 +63,25 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
+class AskWhere:
+    """The files are not where they were said to be; the provider is to be asked where they are now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The provider answered where the files are, or that it does not know; download again after ``delay_s``."""
+
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LeftReady:
+    """The files cannot be had for now. The result is recorded, and the next process tries again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AtRest:
     """The outcome is decided and recorded; its line is owed.
 
@@ -126,5 +145,8 @@ PollStep: TypeAlias = (
     StillWorking | AskAgain | Finished | Fetched | AtRest | SetAside | SlowDown | Unreachable | StopRun
 )
 FetchStep: TypeAlias = AskAgain | Fetched | AtRest | SetAside | SlowDown | Unreachable | StopRun
-DownloadStep: TypeAlias = AskAgain | AtRest | SetAside | StopRun
+DownloadStep: TypeAlias = AskAgain | AskWhere | AtRest | LeftReady | SetAside | StopRun
+LocateStep: TypeAlias = AskAgain | Located | SetAside | SlowDown | Unreachable | StopRun
 CancelStep: TypeAlias = AtRest | CancelUnderWay | NotCancelled | AskAgain | SetAside | SlowDown | Unreachable | StopRun
+NoAnswer: TypeAlias = AskAgain | SlowDown | Unreachable | StopRun
+"""What any reading request may come to besides an answer about what was asked."""

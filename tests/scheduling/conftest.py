@@ -81,6 +81,7 @@ class World:
             attempts_max=self.attempts_max,
             job_deadline_s=self.job_deadline_s,
             record_life_s=RECORD_LIFE_S,
+            output_life_s=self.output_life_s,
             history_again_s=60.0,
         )
 

@@ -33,9 +33,12 @@ from engine.provider.protocol import (
 )
 from engine.scheduling.steps import (
     AskAgain,
+    AskWhere,
     AtRest,
     Fetched,
     Finished,
+    LeftReady,
+    Located,
     OutOfCredit,
     SetAside,
     SlowDown,
@@ -149,7 +152,8 @@ async def test_a_file_that_came_broken_is_looked_for_in_the_history(build: Calla
     await world.life.submit(flight)
     world.provider.fetch_script.append(NotFound("never"))
     world.fetcher.script.append(DownloadError("bad_media", "cut short"))
-    assert isinstance(await world.life.download(flight), AskAgain)
+    assert isinstance(await world.life.download(flight), AskWhere)
+    assert isinstance(await world.life.locate(flight), Located)
     assert flight.media == {"urls": [URL], "bytes_expected": None, "content_type": None}
     assert isinstance(await world.life.download(flight), AtRest)
     assert await state_of(world.ledger) == State.STORED
@@ -337,6 +341,29 @@ async def test_an_outage_of_days_gives_no_request_up(build: Callable[..., World]
     assert await state_of(world.ledger) == State.SUBMITTED
 
 
+@on_virtual_clock
+async def test_without_a_history_a_request_of_any_age_is_asked_about_before_it_is_given_up(
+    build: Callable[..., World], clock: Any
+) -> None:
+    world = build(history=None, job_deadline_s=10**9)
+    flight = await flight_at(world, State.SUBMITTED)
+    await clock.sleep(100 * 3_600)
+    world.provider.poll_script.append(Completed(Metrics()))
+    assert isinstance(await world.life.poll(flight), Finished)
+    world.provider.poll_script.append(NotFound("gone"))
+    assert isinstance(await world.life.poll(flight), SetAside)
+
+
+@on_virtual_clock
+async def test_a_404_on_a_young_request_is_waited_for_whatever_came_before_it(build: Callable[..., World]) -> None:
+    world = build(history=None)
+    flight = await flight_at(world, State.SUBMITTED)
+    for verdict in [*[Unavailable("502")] * 4, *[NotFound("not yet")] * 3]:
+        world.provider.poll_script.append(verdict)
+        assert isinstance(await world.life.poll(flight), AskAgain)
+    assert await state_of(world.ledger) == State.SUBMITTED
+
+
 class OneRow:
     """A history that gives one answer to everything."""
 
@@ -490,7 +517,7 @@ async def test_a_result_that_is_never_served_is_unknown_after_ten_minutes(
         (DownloadError("bad_media", "not an mp4", first_bytes="<html>"), AtRest, State.FAILED, "bad_media"),
         (DownloadError("too_large", "endless"), AtRest, State.FAILED, "too_large"),
         (DownloadError("blocked_address", "10.0.0.1"), AtRest, State.FAILED, "blocked_address"),
-        (DownloadError("url_gone", "403", http_status=403), AskAgain, State.READY, ""),
+        (DownloadError("url_gone", "403", http_status=403), AskWhere, State.READY, ""),
         (DiskFullError("no room"), StopRun, State.READY, ""),
     ],
 )
@@ -527,7 +554,8 @@ async def test_a_url_that_is_gone_is_asked_for_again_and_then_given_up_as_expire
     fresh = "https://images.example.com/fresh.mp4"
     world.provider.fetch_script.append(Result({"output": fresh}, (fresh,), 4, None, Metrics()))
     world.fetcher.script.append(DownloadError("url_gone", "404", http_status=404))
-    assert isinstance(await world.life.download(flight), AskAgain)
+    assert isinstance(await world.life.download(flight), AskWhere)
+    assert isinstance(await world.life.locate(flight), Located)
     assert flight.media is not None
     assert flight.media["urls"] == [fresh]
     (taken_up,) = await world.ledger.under_way(State.READY)
@@ -535,11 +563,84 @@ async def test_a_url_that_is_gone_is_asked_for_again_and_then_given_up_as_expire
     for _ in range(5):
         world.provider.fetch_script.append(NotFound("gone"))
         world.fetcher.script.append(DownloadError("url_gone", "404", http_status=404))
-        step = await world.life.download(flight)
-        if isinstance(step, AtRest):
+        if isinstance(await world.life.download(flight), AtRest):
             break
+        assert isinstance(await world.life.locate(flight), Located)
+    assert world.provider.count("fetch") == 1 + 3
     assert flight.error is not None
     assert (flight.error.kind, flight.error.paid) == ("expired", True)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "step"),
+    [
+        (Unavailable("502"), AskAgain),
+        (Unavailable("refused", reached=False), Unreachable),
+        (Throttled(7.0), SlowDown),
+        (Unauthorized("bad key"), StopRun),
+        (WrongContract("moved", 301), StopRun),
+    ],
+)
+def test_what_is_no_answer_about_where_the_files_are_gives_nothing_up(
+    build: Callable[..., World], verdict: Any, step: type
+) -> None:
+    @on_virtual_clock
+    async def check() -> None:
+        world = build()
+        flight = await flight_at(world, State.READY)
+        for _ in range(10):
+            world.fetcher.script.append(DownloadError("url_gone", "403", http_status=403))
+            assert isinstance(await world.life.download(flight), AskWhere)
+            world.provider.fetch_script.append(verdict)
+            assert isinstance(await world.life.locate(flight), step)
+        assert await state_of(world.ledger) == State.READY
+
+    check()
+
+
+@on_virtual_clock
+async def test_a_history_that_is_away_gives_no_file_up(build: Callable[..., World]) -> None:
+    world = build(history=OneRow(Unavailable("down")))
+    flight = await flight_at(world, State.READY)
+    for _ in range(10):
+        world.provider.fetch_script.append(NotFound("gone"))
+        assert isinstance(await world.life.locate(flight), AskAgain)
+    world.fetcher.script.append(DownloadError("url_gone", "403", http_status=403))
+    assert isinstance(await world.life.download(flight), AskWhere)
+
+
+@on_virtual_clock
+async def test_an_outage_of_the_files_host_does_not_count_as_an_answer_of_the_provider(
+    build: Callable[..., World],
+) -> None:
+    world = build()
+    flight = await flight_at(world, State.READY)
+    for _ in range(10):
+        world.fetcher.script.append(DownloadError("unreachable", "reset"))
+        assert isinstance(await world.life.download(flight), AskAgain)
+    world.fetcher.script.append(DownloadError("url_gone", "403", http_status=403))
+    assert isinstance(await world.life.download(flight), AskWhere)
+    world.provider.fetch_script.append(RESULT)
+    assert isinstance(await world.life.locate(flight), Located)
+    assert isinstance(await world.life.download(flight), AtRest)
+    assert await state_of(world.ledger) == State.STORED
+
+
+@on_virtual_clock
+async def test_a_host_that_stays_away_past_the_life_of_its_files_is_left_to_the_next_process(
+    build: Callable[..., World], clock: Any
+) -> None:
+    world = build(output_life_s=86_400.0)
+    flight = await flight_at(world, State.READY)
+    await clock.sleep(86_401.0)
+    for _ in range(3):
+        world.fetcher.script.append(DownloadError("unreachable", "no such host"))
+        assert isinstance(await world.life.download(flight), AskWhere)
+        world.provider.fetch_script.append(RESULT)
+        assert isinstance(await world.life.locate(flight), Located)
+    world.fetcher.script.append(DownloadError("unreachable", "no such host"))
+    assert await world.life.download(flight) == LeftReady("no such host")
+    assert await state_of(world.ledger) == State.READY
 
 
 # --- defects --------------------------------------------------------------------------------------

@@ -178,6 +178,44 @@ async def test_a_storm_of_everything_ends_with_every_job_somewhere_and_none_paid
 
 
 @on_virtual_clock
+async def test_a_host_that_is_gone_for_good_does_not_keep_the_run_alive(build: Callable[..., World]) -> None:
+    world = build(output_life_s=3_600.0)
+    world.fetcher.script.extend(DownloadError("unreachable", "no such host") for _ in range(10_000))
+    await (await world.with_jobs(3)).run()
+    assert (await world.ledger.counts()) == {"ready": 3}
+    assert world.clock.now() < 4 * 3_600
+    assert (world.tally.downloading, world.tally.in_flight) == (0, 0)
+
+
+@on_virtual_clock
+async def test_a_stop_that_ends_requests_does_not_wait_for_what_only_another_request_could_bring(
+    build: Callable[..., World],
+) -> None:
+    world = build()
+    gone_at = 713.0 * 3
+    world.fetcher.script.extend(DownloadError("url_gone", "403", http_status=403) for _ in range(3))
+    world.provider.draw_fetch = lambda _: Unauthorized("bad key") if world.clock.now() > gone_at else None
+    world.fetcher.seconds = gone_at
+    scheduler = await world.with_jobs(3)
+    await scheduler.run()
+    assert scheduler.stop is not None
+    assert scheduler.stop.kind == "unauthorized"
+    assert (await world.ledger.counts()) == {"ready": 3}
+    assert (world.tally.downloading, world.tally.in_flight) == (0, 0)
+
+
+@on_virtual_clock
+async def test_a_stop_gives_back_what_was_reserved_for_jobs_that_only_waited(build: Callable[..., World]) -> None:
+    world = build(per_minute=1.0)
+    scheduler = await world.with_jobs(50)
+    world.provider.draw_submit = lambda _: Unauthorized("bad key")
+    await scheduler.run()
+    assert scheduler.under_way == 0
+    assert not scheduler._spend._submitted
+    assert not scheduler._spend._reserved
+
+
+@on_virtual_clock
 async def test_a_429_holds_every_submission_until_the_servers_word(build: Callable[..., World]) -> None:
     world = build()
     world.provider.submit_script.append(Throttled(90.0))

@@ -23,8 +23,8 @@ class Accounts(NamedTuple):
 
     Attributes:
         reserved: the jobs whose price stays reserved.
-        written_off_usd: what submissions may have cost that were repeated without proof that they were never accepted,
-            or after they were cancelled.
+        written_off_usd: what submissions may have cost that were repeated although nobody knows what was charged for
+            them: their outcome is unknown, they were cancelled, or a person would pay again.
         highest_usd: the most that a job of each model was charged.
     """
 
@@ -48,6 +48,5 @@ _RESERVED = (
 _WRITTEN_OFF = (
     "SELECT coalesce(sum(price_usd), 0) FROM attempt INDEXED BY attempt_unpriced CROSS JOIN job USING (job)"
     " WHERE cost_usd IS NULL AND (attempt < attempts OR state = 'pending')"
-    " AND (attempt.error ->> 'kind' = 'unknown_outcome' AND request_id IS NULL"
-    " OR attempt.error ->> 'kind' = 'cancelled' AND attempt.error ->> 'paid')"
+    " AND attempt.error ->> 'paid'"  # adopted since, it has no error; failed by the provider's word, one that is not
 )

@@ -161,7 +161,7 @@ _SENT = (
     " ON CONFLICT (job) DO UPDATE SET sent_utc = excluded.sent_utc"
 )
 _WAITING = (
-    # A submission of it whose outcome was never learned may still be charged.
+    # A submission of it that was, or may have been, charged stays so.
     "SELECT EXISTS (SELECT 1 FROM attempt WHERE attempt.job = job.job AND attempt.attempt = job.attempts"
-    " AND error ->> 'kind' = 'unknown_outcome') FROM job WHERE job = ? AND state = 'pending'"
+    " AND error ->> 'paid') FROM job WHERE job = ? AND state = 'pending'"
 )

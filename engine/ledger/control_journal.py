@@ -7,6 +7,7 @@ Knows nothing of what an order does.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from typing import TYPE_CHECKING, Literal
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Action = Literal["pause", "resume", "drain", "set", "reset", "cancel", "cancel_all"]
-READ_BYTES_MAX = 2**20
-"""More than this at once nobody has asked for; what a disk error makes of the file must not fill the memory."""
+NEWLINE = b"\n"
+_HINT = "free some space, then give the order again"
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -62,10 +63,12 @@ class ControlJournal:
     def give(self, orders: Sequence[Order]) -> int:
         """Append orders durably; return where the file ends then, in bytes.
 
+        A line that was torn is ended first, so that it takes no order with it.
+
         Raises:
             StorageError: they cannot be written.
         """
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             fd = os.open(self._path, flags, PRIVATE_FILE_MODE)
         except OSError as error:
@@ -74,7 +77,9 @@ class ControlJournal:
                 hint="check the directory's permissions",
             ) from error
         try:
-            append(fd, b"".join(msgspec.json.encode(order) + b"\n" for order in orders))
+            fcntl.flock(fd, fcntl.LOCK_EX)  # what another is just writing is not torn
+            lines = b"".join(msgspec.json.encode(order) + NEWLINE for order in orders)
+            append(fd, lines if _ends_whole(fd) else NEWLINE + lines, name=f"the order in {self._path}", hint=_HINT)
             end = os.fstat(fd).st_size
         finally:
             os.close(fd)
@@ -90,7 +95,7 @@ class ControlJournal:
         try:
             with self._path.open("rb") as file:
                 file.seek(offset)
-                content = file.read(READ_BYTES_MAX if until is None else min(until - offset, READ_BYTES_MAX))
+                content = file.read(2**20 if until is None else min(until - offset, 2**20))
         except OSError:
             return [], offset
         lines = content[: content.rfind(b"\n") + 1]
@@ -114,6 +119,12 @@ def standing(orders: Iterable[Order]) -> Standing:
             case "drain" | "cancel" | "cancel_all":
                 pass
     return Standing(paused_utc=paused_utc, settings=settings)
+
+
+def _ends_whole(fd: int) -> bool:
+    """Whether an open file is empty or ends with a line that is whole."""
+    size_bytes = os.fstat(fd).st_size
+    return size_bytes == 0 or os.pread(fd, 1, size_bytes - 1) == NEWLINE
 
 
 def _order_of(line: bytes) -> Order | None:

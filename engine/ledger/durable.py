@@ -82,11 +82,17 @@ def replacement(target: Path) -> Iterator[BinaryIO]:
     sync_directory(target.parent)
 
 
-def append(fd: int, content: bytes) -> None:
+def append(fd: int, content: bytes, *, name: str, hint: str) -> None:
     """Write all of ``content`` at the end of an open file and force it to the disk.
 
     A full disk can make a write return short without an error, so what is left is written until the
     system says why it cannot be.
+
+    Args:
+        fd: the open file.
+        content: what is written.
+        name: what a person calls the file; a message begins with it.
+        hint: what helps where there is no room.
 
     Raises:
         StorageError: the disk is full or failing.
@@ -96,10 +102,7 @@ def append(fd: int, content: bytes) -> None:
         while left:
             left = left[os.write(fd, left) :]
     except OSError as error:
-        raise StorageError(
-            f"the output could not be written ({error.strerror})",
-            hint="free some space, then run the same command again; the output is cut back to its last whole line",
-        ) from error
+        raise StorageError(f"{name} could not be written ({error.strerror})", hint=hint) from error
     sync_file(fd)
 
 

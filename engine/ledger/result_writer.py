@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from engine.ledger.ledger import Ledger
 
 BATCH_LINES_MAX = 500
+NO_ROOM_HINT = "free some space, then run the same command again; the output is cut back to its last whole line"
 GATHER_S = 0.05
 """Outcomes of so long a time after a write share the next one; the first after a pause is written at once."""
 
@@ -150,7 +151,7 @@ class ResultWriter:
         places = [(job, result.seq) for job, result in results]
         if self._stream_fd is not None:
             await self._ledger.reserve_seq(places)
-        await asyncio.to_thread(append, self._fd, content)
+        await asyncio.to_thread(append, self._fd, content, name="the output", hint=NO_ROOM_HINT)
         await self._print(content)
         mark = OutputMark(
             self._mark.path,

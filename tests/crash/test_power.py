@@ -30,7 +30,7 @@ def test_a_cut_loses_what_was_not_synced_and_keeps_what_was(tmp_path: Path) -> N
     with _where_possible(), PowerDisk(tmp_path) as disk:
         lost, kept = disk.place / "lost", disk.place / "kept"
         with kept.open("wb", buffering=0) as file:
-            append(file.fileno(), b"synced")
+            append(file.fileno(), b"synced", name="a", hint="")
         sync_directory(disk.place)
         with kept.open("ab", buffering=0) as file:
             file.write(b", and not")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -56,6 +58,27 @@ def test_a_line_that_is_no_order_is_passed_over_and_a_torn_one_waits(path: Path)
     with path.open("ab") as file:
         file.write(b'ion":"resume"}\n')
     assert journal.read(end)[0] == [RESUME]
+
+
+@pytest.mark.parametrize("torn", [b'{"utc":2.0,"act', b"\x00\x00", b'{"utc":2.0,"action":"set",'])
+def test_a_line_that_was_torn_takes_no_order_with_it(path: Path, torn: bytes) -> None:
+    journal = ControlJournal(path)
+    taken = journal.give([PAUSE])
+    with path.open("ab") as file:
+        file.write(torn)
+    end = journal.give([RESUME, SLOW])
+    assert journal.read(taken) == ([RESUME, SLOW], end)
+    assert end == path.stat().st_size
+
+
+def test_an_order_for_which_there_is_no_room_is_said_to_be_lost(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", refuse)
+    with pytest.raises(StorageError, match=r"the order in .*control\.jsonl could not be written") as failure:
+        ControlJournal(path).give([PAUSE])
+    assert "give the order again" in failure.value.hint
 
 
 def test_a_link_is_not_written_through(path: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -99,7 +100,7 @@ def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, content: write(fd, content[:3]))
     with (tmp_path / "out").open("wb", buffering=0) as file:
-        durable.append(file.fileno(), b"a line of results\n")
+        durable.append(file.fileno(), b"a line of results\n", name="the output", hint="")
     assert (tmp_path / "out").read_bytes() == b"a line of results\n"
     assert calls == ["sync file"]
 
@@ -110,10 +111,12 @@ def test_a_write_that_fails_is_a_storage_error_with_a_hint(
 ) -> None:
     with (tmp_path / "out").open("wb", buffering=0) as file:
         monkeypatch.setattr(os, "write", fail_with(code))
-        with pytest.raises(StorageError, match=os.strerror(code)) as failure:
-            durable.append(file.fileno(), b"line\n")
+        with pytest.raises(
+            StorageError, match=re.escape(f"the output could not be written ({os.strerror(code)})")
+        ) as failure:
+            durable.append(file.fileno(), b"line\n", name="the output", hint="free some space")
         monkeypatch.undo()
-    assert failure.value.hint
+    assert failure.value.hint == "free some space"
 
 
 def test_a_failed_sync_is_final_and_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

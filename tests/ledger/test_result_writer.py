@@ -150,10 +150,10 @@ async def test_a_writer_that_is_cancelled_anywhere_leaves_each_line_once(
     loop = asyncio.get_running_loop()
     append, note = durable.append, ledger.written
 
-    def slow_append(fd: int, content: bytes) -> None:
+    def slow_append(fd: int, content: bytes, **words: str) -> None:
         loop.call_soon_threadsafe(reached.set)
         asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(10)
-        append(fd, content)
+        append(fd, content, **words)
 
     async def slow_note(*args: object) -> None:
         if args[0]:
@@ -182,7 +182,7 @@ async def test_a_writer_that_is_cancelled_anywhere_leaves_each_line_once(
 
 
 async def test_a_full_disk_writes_nothing_off(ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def half(fd: int, content: bytes) -> None:
+    def half(fd: int, content: bytes, **_words: str) -> None:
         os.write(fd, content[:10])
         raise StorageError("the output could not be written (No space left on device)")
 

@@ -80,7 +80,8 @@ DURABILITY = (
         "a line is recorded before it is in the file",
         "one output line per input line, never torn",
         "engine/ledger/result_writer.py",
-        "        await asyncio.to_thread(append, self._fd, content)\n        await self._print(content)\n",
+        '        await asyncio.to_thread(append, self._fd, content, name="the output", hint=NO_ROOM_HINT)\n'
+        "        await self._print(content)\n",
         "        await self._print(content)\n",
         "tests/simulation/test_night.py"
         "::test_whatever_the_disk_loses_and_the_provider_does_nothing_is_lost_and_nothing_paid_twice",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import msgspec
 
@@ -17,11 +17,13 @@ from engine.errors import StorageError
 from engine.ledger.durable import PRIVATE_FILE_MODE, append, sync_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 Action = Literal["pause", "resume", "drain", "set", "reset", "cancel", "cancel_all"]
 NEWLINE = b"\n"
+LINE_BYTES_MAX = 2**20
+"""No order is longer; what a disk error makes of the file must not fill the memory."""
 _HINT = "free some space, then give the order again"
 
 
@@ -92,14 +94,20 @@ class ControlJournal:
         A line that is no order is passed over: a crash may have torn it, and whoever gave it was not told that it
         was taken.
         """
+        orders: list[Order] = []
+        end = offset
         try:
             with self._path.open("rb") as file:
                 file.seek(offset)
-                content = file.read(2**20 if until is None else min(until - offset, 2**20))
+                for line, line_end in _whole_lines(file, offset):
+                    if until is not None and line_end > until:
+                        break
+                    end = line_end
+                    if (order := _order_of(line)) is not None:
+                        orders.append(order)
         except OSError:
             return [], offset
-        lines = content[: content.rfind(b"\n") + 1]
-        return [order for line in lines.splitlines() if (order := _order_of(line)) is not None], offset + len(lines)
+        return orders, end
 
 
 def standing(orders: Iterable[Order]) -> Standing:
@@ -125,6 +133,20 @@ def _ends_whole(fd: int) -> bool:
     """Whether an open file is empty or ends with a line that is whole."""
     size_bytes = os.fstat(fd).st_size
     return size_bytes == 0 or os.pread(fd, 1, size_bytes - 1) == NEWLINE
+
+
+def _whole_lines(file: BinaryIO, position: int) -> Iterator[tuple[bytes, int]]:
+    """Yield each whole line with the byte where it ends; one too long to be an order is yielded as nothing."""
+    is_long = False
+    while piece := file.readline(LINE_BYTES_MAX):
+        position += len(piece)
+        if piece.endswith(NEWLINE):
+            yield b"" if is_long else piece, position
+            is_long = False
+        elif len(piece) == LINE_BYTES_MAX:
+            is_long = True
+        else:
+            return  # torn, or just being written
 
 
 def _order_of(line: bytes) -> Order | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine.errors import StorageError
-from engine.ledger.control_journal import ControlJournal, Order, Standing, standing
+from engine.ledger.control_journal import LINE_BYTES_MAX, ControlJournal, Order, Standing, standing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +58,24 @@ def test_a_line_that_is_no_order_is_passed_over_and_a_torn_one_waits(path: Path)
     with path.open("ab") as file:
         file.write(b'ion":"resume"}\n')
     assert journal.read(end)[0] == [RESUME]
+
+
+def test_a_script_that_cancels_thousands_of_jobs_is_heard_to_its_end(path: Path) -> None:
+    journal = ControlJournal(path)
+    cancels = [Order(utc=6.0, action="cancel", id=f"clip-{number:0500}") for number in range(5_000)]
+    taken = journal.give([PAUSE, *cancels])
+    end = journal.give([RESUME])
+    assert taken > 2 * LINE_BYTES_MAX
+    assert journal.read(0, until=taken) == ([PAUSE, *cancels], taken)
+    assert journal.read(taken) == ([RESUME], end)
+    assert standing(journal.read(0)[0]) == Standing()
+
+
+def test_what_is_too_long_for_an_order_is_passed_over_wherever_it_is_read_from(path: Path) -> None:
+    end_of_a_line = b'{"utc":1.0,"action":"drain"}\n'
+    path.write_bytes(b"x" * LINE_BYTES_MAX + end_of_a_line)
+    end = ControlJournal(path).give([PAUSE])
+    assert ControlJournal(path).read(0) == ([PAUSE], end)
 
 
 @pytest.mark.parametrize("torn", [b'{"utc":2.0,"act', b"\x00\x00", b'{"utc":2.0,"action":"set",'])

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.audit.findings import Finding, Kind
-from engine.media.names import media_name
+from engine.media.names import media_name, stem_of
 from engine.media.part import SUFFIX
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def audit_orphans(db: sqlite3.Connection, files: list[NamedFile], media: Path, *
     expected = _expected_stems(db)
     for entry in sorted(media.iterdir()):
         path = f"{shown}/{entry.name}"
-        if path in known or entry.name == SET_ASIDE or entry.suffix == SUFFIX or entry.name.split(".")[0] in expected:
+        if path in known or entry.name == SET_ASIDE or entry.suffix == SUFFIX or stem_of(entry.name) in expected:
             continue
         yield Finding(kind=Kind.FILE_ORPHANED, subject=path, detail="no job of this run is said to have it")
 

@@ -18,7 +18,7 @@ from engine.audit.findings import Finding, Kind
 from engine.audit.set_aside import MOVED
 from engine.config import Storage
 from engine.job.records import decode_json
-from engine.media.names import HASH_CHARS, media_name
+from engine.media.names import media_name, stem_of
 from engine.media.objects.publishing import digest
 from engine.media.objects.store import ObjectStore, open_store
 from engine.store_url import is_store_url, split_uri
@@ -157,7 +157,7 @@ def _orphans(
     What a job in flight had stored before a crash is not one of them: its next download adopts it.
     """
     known = {split_uri(file.path)[1] for file in files}
-    unknown = {name: _stem(name) for name in listed if name not in known}
+    unknown = {name: stem_of(name) for name in listed if name not in known}
     if not unknown:
         return
     ours, expected = _stems(db)
@@ -165,13 +165,6 @@ def _orphans(
         if stem in ours and stem not in expected:
             detail = "no job of this run is said to have it"
             yield Finding(kind=Kind.FILE_ORPHANED, subject=place.uri(name), detail=detail)
-
-
-def _stem(name: str) -> str:
-    """Return the stem that a name was made from, without a number behind it: a stem ends in a hash of letters."""
-    stem = name.rpartition(".")[0]
-    before, dash, number = stem.rpartition("-")
-    return before if dash and number.isascii() and number.isdigit() and len(number) < HASH_CHARS else stem
 
 
 def _stems(db: sqlite3.Connection) -> tuple[set[str], set[str]]:

@@ -57,6 +57,16 @@ def media_name(job_id: str, request_id: str | None, index: int) -> str:
     return f"{slug(job_id)}-{hashlib.sha256(key).hexdigest()[:HASH_CHARS]}"
 
 
+def stem_of(file_name: str) -> str:
+    """Return the stem that a file was named from: without its extension, and without the number of a taken name.
+
+    A stem may have dots of its own, from the job's id; it ends in a hash, which is longer than any number behind it.
+    """
+    stem = file_name.rpartition(".")[0]
+    before, dash, number = stem.rpartition("-")
+    return before if dash and number.isascii() and number.isdigit() and len(number) < HASH_CHARS else stem
+
+
 def slug(text: str) -> str:
     """Return the part of ``text`` that is safe in a file name; never empty, hidden, an option or a device."""
     cut = _UNSAFE.sub("-", text[: SLUG_CHARS_MAX * 4]).lstrip(".-")[:SLUG_CHARS_MAX].rstrip(".-")

@@ -11,6 +11,7 @@ import pytest
 from engine.audit.audit import jobs_to_download
 from engine.audit.findings import Kind
 from engine.job.records import decode_json
+from engine.media.names import media_name
 from tests.audit.conftest import change
 
 if TYPE_CHECKING:
@@ -92,7 +93,16 @@ def test_beside_a_running_process_nothing_is_an_orphan(audited: Audited, root: P
     assert audited(at_work=True).findings == ()
 
 
-def test_what_a_killed_run_had_stored_and_not_recorded_is_no_orphan(audited: Audited, root: Path) -> None:
+@pytest.mark.parametrize("number", ["", "-2"])
+@pytest.mark.parametrize("job_id", ["clip-1", "face.png", "take 2.5"])
+def test_what_a_killed_run_had_stored_and_not_recorded_is_no_orphan(
+    audited: Audited, root: Path, job_id: str, number: str
+) -> None:
+    with closing(sqlite3.connect(root / "run.db")) as db:
+        (request_id,) = db.execute("SELECT request_id FROM attempt WHERE job = 0").fetchone()
+        (path,) = db.execute("SELECT path FROM file WHERE job = 0").fetchone()
+    (root / path).rename(root / "media" / f"{media_name(job_id, request_id, 0)}{number}.mp4")
+    change(root, "UPDATE input SET id = ? WHERE job = 0", job_id)
     change(root, "DELETE FROM file WHERE job = 0")
     change(root, "UPDATE job SET state = 'ready', status = NULL WHERE job = 0")
     assert [finding for finding in audited().findings if finding.kind is Kind.FILE_ORPHANED] == []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.media.names import is_safe_name, media_name, safe_extension, slug
+from engine.media.names import is_safe_name, media_name, safe_extension, slug, stem_of
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*-[0-9a-f]{12}")
 
@@ -33,6 +33,18 @@ def test_two_outputs_never_share_a_name(one: tuple[str, str, int], other: tuple[
 
 def test_the_same_output_has_the_same_name_in_every_run() -> None:
     assert media_name("a/b", "r", 1) == media_name("a/b", "r", 1) == "a-b-f50dc90765a3"
+
+
+@given(st.text(), st.integers(1, 1_000), st.sampled_from([".mp4", ".bin"]))
+def test_a_file_tells_the_stem_it_was_named_from(job_id: str, number: int, extension: str) -> None:
+    stem = media_name(job_id, "r", 0)
+    assert stem_of(f"{stem}{extension}") == stem
+    assert stem_of(f"{stem}-{number}{extension}") == stem
+
+
+@pytest.mark.parametrize("stem", ["face.png-7bf1d2c3e4a5", "take-2-123456789012", "take-2.5-000000000000"])
+def test_a_stem_keeps_its_dots_and_its_digits(stem: str) -> None:
+    assert stem_of(f"{stem}.mp4") == stem
 
 
 @pytest.mark.parametrize("device", ["con", "NUL", "com1.mp4", "Aux.x.y", "lpt9"])

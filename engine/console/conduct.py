@@ -25,6 +25,7 @@ from engine.console.progress import Progress
 from engine.console.words import duration_words
 from engine.errors import EngineError, ExitCode
 from engine.ledger.inputs import recorded_input
+from engine.ledger.reopening import Reopened
 from engine.run import STREAM_BROKEN, Run
 from engine.scheduling.stop import Manner, Stop
 
@@ -238,10 +239,11 @@ async def _run_hook(hooks: Hooks, signals: _Signals, inherited: dict[str, str], 
 
 def _say_reopened(run: Run) -> None:
     again = run.reopened
-    if not (again.submit or again.download or again.left):
+    if again == Reopened():
         say("nothing to try again: no job that is at rest is as asked")
         return
-    say(f"trying again: {again.submit} jobs to submit, {again.download} to download")
+    copies = f", {again.follow} copies to follow their originals" if again.follow else ""
+    say(f"trying again: {again.submit} jobs to submit, {again.download} to download{copies}")
     if again.left:
         warn(f"{again.left} jobs were paid for and have no file left to ask for; --pay-again submits them again")
 

@@ -2,8 +2,9 @@
 
 A job whose generation was paid for and whose files can still be asked for goes back to READY: its download
 is tried again and nothing is paid. Any other goes back to PENDING with fresh attempts; one that was paid for
-only if the person said that it may be paid for again, or had cancelled it: nothing of it is left to lose. The lines of
-reopened jobs leave the output.
+only if the person said that it may be paid for again, or had cancelled it: nothing of it is left to lose. A copy that
+was cancelled by itself is given what became of its original, or waits for that. The lines of reopened jobs leave the
+output.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from engine.job.records import decode_json
 from engine.job.states import State
 from engine.ledger.cancel_book import CANCELLED, drop_wish
+from engine.ledger.copies import answer_copies
 from engine.ledger.moves import move
 
 if TYPE_CHECKING:
@@ -43,11 +45,19 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Reopened:
-    """What became of a selection: jobs to be submitted, jobs to be downloaded, jobs left because they were paid for."""
+    """What became of a selection.
+
+    Attributes:
+        submit: jobs to be submitted.
+        download: jobs to be downloaded.
+        left: jobs left because they were paid for.
+        follow: copies that follow their originals again.
+    """
 
     submit: int = 0
     download: int = 0
     left: int = 0
+    follow: int = 0
 
 
 def reopen(db: sqlite3.Connection, chosen: Selection) -> Reopened:
@@ -69,6 +79,7 @@ def reopen(db: sqlite3.Connection, chosen: Selection) -> Reopened:
             submit += 1
         drop_wish(db, job)
         _reopen_copies(db, job)
+    follow = _follow_again(db, chosen) if chosen.failed else 0
     if chosen.unknown:
         for job, attempts in db.execute(_UNKNOWN).fetchall():
             if _is_named(db, job, chosen.ids):
@@ -83,7 +94,7 @@ def reopen(db: sqlite3.Connection, chosen: Selection) -> Reopened:
         else:
             left += 1
     _close_gaps(db)
-    return Reopened(submit, download, left)
+    return Reopened(submit, download, left, follow)
 
 
 _FAILED = (
@@ -91,6 +102,12 @@ _FAILED = (
     " LEFT JOIN attempt ON attempt.job = job.job AND attempt.attempt = job.attempts"
     " JOIN input ON input.job = job.job"
     " WHERE status = 'failed' AND state = 'done' AND original IS NULL ORDER BY job.job"
+)
+_APART = (
+    # What failed with its original has the very same error, and is tried again with it.
+    "SELECT copy.job, id, original, copy.error FROM job AS copy JOIN input USING (job) JOIN job AS first"
+    " ON first.job = original WHERE original IS NOT NULL AND copy.status = 'failed' AND copy.state = 'done'"
+    " AND copy.error IS NOT first.error ORDER BY copy.job"
 )
 _UNKNOWN = "SELECT job, attempts FROM job INDEXED BY job_unfinished WHERE state = 'unknown' AND state <> 'done'"
 _COPIES = "SELECT job FROM job JOIN input USING (job) WHERE original = ? AND state = 'done'"
@@ -100,6 +117,19 @@ def _reopen_copies(db: sqlite3.Connection, job: int) -> None:
     for (copy,) in db.execute(_COPIES, (job,)).fetchall():
         move(db, copy, State.PENDING, seq=None, status=None, error=None)
         drop_wish(db, copy)
+
+
+def _follow_again(db: sqlite3.Connection, chosen: Selection) -> int:
+    """Give chosen copies that failed by themselves what became of their originals; return how many there were."""
+    followed = 0
+    for copy, id_, original, error in db.execute(_APART).fetchall():
+        if (chosen.kinds and decode_json(error)["kind"] not in chosen.kinds) or (chosen.ids and id_ not in chosen.ids):
+            continue
+        move(db, copy, State.PENDING, seq=None, status=None, error=None)
+        drop_wish(db, copy)
+        answer_copies(db, original)  # nothing, if that is not decided yet
+        followed += 1
+    return followed
 
 
 def _can_be_asked_for(db: sqlite3.Connection, job: int) -> bool:

@@ -23,6 +23,7 @@ WORDS = (
     "engine.errors",
     "engine.clock",
     "engine.backoff",
+    "engine.epoch",
     "engine.estimate",
     "engine.toml_tables",
     "engine.store_url",

@@ -15,12 +15,12 @@ from urllib.parse import urlencode, urlsplit
 from engine.doctor.check import Check, ok, problem, warning
 from engine.doctor.machine import proxy_for
 from engine.doctor.shape import has_records, shape_of
+from engine.epoch import epoch_of_http_date
 from engine.errors import ExitCode
 from engine.ledger.detached import run_detached
 from engine.provider.addresses import address
 from engine.provider.history import rows_of
 from engine.provider.http import HttpProvider
-from engine.provider.moments import epoch_of_http_date
 from engine.provider.protocol import Request
 from engine.provider.reply import NoReply, Reply
 from engine.provider.verdicts import balance_usd

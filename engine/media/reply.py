@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
+
+from engine.epoch import epoch_of_http_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,10 +123,7 @@ def strong_validator(etag: str | None, last_modified: str | None, date: str | No
 def _epoch_s(http_date: str | None) -> float | None:
     if http_date is None or not http_date.isascii() or not http_date.endswith(" GMT"):
         return None
-    try:
-        return parsedate_to_datetime(http_date).timestamp()
-    except (ValueError, OverflowError, TypeError):
-        return None
+    return epoch_of_http_date(http_date)
 
 
 def read_head(status: int, headers: Mapping[str, str]) -> Head:

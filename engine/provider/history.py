@@ -17,8 +17,8 @@ import orjson
 from aiolimiter import AsyncLimiter
 from yarl import URL
 
+from engine.epoch import epoch_of
 from engine.job.model_name import bare_model
-from engine.provider.moments import epoch_of
 from engine.provider.protocol import Unavailable
 from engine.provider.reply import NoReply, Reply, media_urls, number, request_id_at
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from engine.provider.moments import epoch_of, epoch_of_http_date
+from engine.epoch import epoch_of, epoch_of_http_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

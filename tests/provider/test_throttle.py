@@ -85,11 +85,17 @@ def test_a_moment_that_has_passed_is_the_shortest_wait() -> None:
         "9" * 400,
         "\u0661",
         "5 seconds",
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Thu, 01 Jan 2026 00:00:00 +9999999999999999999999999",
     ],
 )
 def test_what_cannot_be_read_is_no_hint(text: str) -> None:
     assert wait(Retry_After=text) is None
     assert reset(text) is None
+
+
+def test_an_absurd_date_of_the_response_is_no_date() -> None:
+    assert wait(Retry_After="5", Date="Mon, 01 Jan 99999999999999999999 00:00:00 GMT") == 5
 
 
 def test_without_a_header_there_is_no_hint() -> None:

@@ -1,4 +1,4 @@
-"""Read a moment in any notation that a server may send; what cannot be read is None, never a guess."""
+"""Read a moment in any notation that a server may send; what cannot be read is None, never a guess or an error."""
 
 from __future__ import annotations
 
@@ -24,18 +24,21 @@ def epoch_of(value: object) -> float | None:
         if _NUMBER.match(text):
             return _from_number(float(text))
         return _from_iso(text) if text[:1].isdigit() else epoch_of_http_date(text)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return _from_number(float(value))
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return _from_number(number) if math.isfinite(number) and number >= 0 else None
 
 
 def epoch_of_http_date(text: str) -> float | None:
     """Return seconds since the epoch for an HTTP date (RFC 9110, 5.6.7)."""
     try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError):
+        return _utc(parsedate_to_datetime(text))
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return _utc(moment)
 
 
 def _from_number(number: float) -> float:
@@ -45,7 +48,7 @@ def _from_number(number: float) -> float:
 def _from_iso(text: str) -> float | None:
     try:
         return _utc(datetime.fromisoformat(text))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

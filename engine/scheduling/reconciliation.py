@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from engine.job.model_name import bare_model
 from engine.job.records import decode_json
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _recognised(flight: Flight, row: HistoryRow) -> bool:
 
 
 def _around(flight: Flight, row: HistoryRow) -> bool:
-    if row.model and row.model != flight.model:
+    if row.model and row.model != bare_model(flight.model):  # a provider does not know the name that the run gives it
         return False
     if row.created_utc is None:
         return True

@@ -25,21 +25,30 @@ SECOND_MODEL = "rep:owner/painter"
 @asynccontextmanager
 async def second(jobs: Path, **knobs: Any) -> AsyncIterator[tuple[Simulator, list[str]]]:
     """Run another provider, of another kind; yields it with the settings by which a run knows it as ``rep``."""
+    async with provider(dialect="replicate", access__models=["*"], **knobs) as simulator:
+        yield simulator, settings_of(jobs, simulator, name="rep", preset="replicate")
+
+
+@asynccontextmanager
+async def twin(jobs: Path, **knobs: Any) -> AsyncIterator[tuple[Simulator, list[str]]]:
+    """Run another provider of the first one's kind, with a history; the run knows it as ``twin``."""
+    async with provider(**knobs) as simulator:
+        history = f"providers.twin.history_url={simulator.history_url}"
+        yield simulator, [*settings_of(jobs, simulator, name="twin", preset="segmind"), history]
+
+
+def settings_of(jobs: Path, simulator: Simulator, *, name: str, preset: str) -> list[str]:
     key_file = jobs.with_name("key")
     key_file.write_text("SG_0123456789abcdef")
     key_file.chmod(0o600)
-    async with provider(dialect="replicate", access__models=["*"], **knobs) as simulator:
-        yield (
-            simulator,
-            [
-                "providers.rep.preset=replicate",
-                f"providers.rep.base_url={simulator.base_url}",
-                f"providers.rep.api_key_file='{key_file}'",
-                "providers.rep.limits.submits_per_minute=60000",
-                "providers.rep.limits.polls_per_minute=600000",
-                "providers.rep.polling.expected_duration_s=0.15",
-            ],
-        )
+    return [
+        f"providers.{name}.preset={preset}",
+        f"providers.{name}.base_url={simulator.base_url}",
+        f"providers.{name}.api_key_file='{key_file}'",
+        f"providers.{name}.limits.submits_per_minute=60000",
+        f"providers.{name}.limits.polls_per_minute=600000",
+        f"providers.{name}.polling.expected_duration_s=0.15",
+    ]
 
 
 def write(path: Path, count: int) -> Path:
@@ -122,6 +131,40 @@ async def test_a_line_for_a_provider_that_is_not_there_is_invalid(jobs: Path) ->
         assert message.startswith(
             "'model' names the provider 'rop', which the configuration lacks, did you mean 'rep'?"
         )
+
+
+TWIN_LOSES = {"fault_details__repeats_max": 1, "fault_details__only_bodies_with": "no 3"}
+
+
+def write_for_twin(path: Path, count: int) -> Path:
+    body = {"image_url": "https://example.com/a.png", "audio_url": "https://example.com/a.wav"}
+    lines = [
+        {"id": f"job-{n}", "model": "twin:kling-v1-pro-ai-avatar", "params": {**body, "prompt": f"no {n}"}}
+        for n in range(count)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize("policy", ["hold", "resubmit"])
+async def test_a_lost_reply_of_a_further_provider_is_adopted_from_its_history(jobs: Path, policy: str) -> None:
+    write_for_twin(jobs, 8)
+    async with provider() as first, twin(jobs, faults={"reply_lost_after": 1.0}, **TWIN_LOSES) as (other, settings):
+        outcome = await run(first, jobs, *settings, f"recovery.on_unknown={policy}")
+        assert outcome.exit_code == ExitCode.SUCCEEDED
+        assert outcome.by_id["job-3"]["attempts"] == 1
+        assert other.bill().accepted == 8
+        assert other.bill().paid_more_than_once == 0
+
+
+async def test_the_history_of_a_further_provider_proves_that_a_submission_never_arrived(jobs: Path) -> None:
+    write_for_twin(jobs, 8)
+    async with provider() as first, twin(jobs, faults={"bad_gateway_before": 1.0}, **TWIN_LOSES) as (other, settings):
+        outcome = await run(first, jobs, *settings, "providers.twin.limits.max_in_flight=1")
+        assert outcome.exit_code == ExitCode.SUCCEEDED
+        assert outcome.by_id["job-3"]["attempts"] == 2
+        assert other.bill().paid == 8
+        assert other.bill().paid_more_than_once == 0
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from engine.errors import UsageError, nearest
+from engine.job.model_name import shown
 from engine.job.strict_json import NotStrictJsonError, strict_json
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Wishes(NamedTuple):
 
     Attributes:
         renames: parameter → column.
-        templates: parameter → text with ``{column}`` in it.
+        templates: parameter → text with ``{column}`` in it; whatever stands between braces is the name of a column.
         metadata: columns that come back with the result instead of being sent.
     """
 
@@ -48,6 +49,13 @@ class _Target(NamedTuple):
     read: Callable[[str], Any]
 
 
+class _Piece(NamedTuple):
+    """A part of a template: plain text, then the cell of a column, if one follows."""
+
+    text: str
+    column: str | None
+
+
 class Layout:
     """What becomes of the cells of one table.
 
@@ -62,9 +70,9 @@ class Layout:
     def __init__(self, header: Sequence[str], wishes: Wishes) -> None:
         self._columns = [name.strip() for name in header]
         self._places = {name: place for place, name in enumerate(self._columns)}
-        self._templates = dict(wishes.templates)
+        self._templates = {name: _pieces(text) for name, text in wishes.templates.items()}
         self._check(wishes)
-        used = {column for text in self._templates.values() for column in _fields(text)}
+        used = {piece.column for pieces in self._templates.values() for piece in pieces}
         renamed = {column: parameter for parameter, column in wishes.renames.items()}
         self._targets = []
         for column in self._columns:
@@ -95,7 +103,7 @@ class Layout:
                     found[target.name] = target.read(text)
                 except ValueError as error:
                     raise CellError(f"its cell {target.column!r} {error}") from None
-        found |= {name: text.format_map(values) for name, text in self._templates.items()}
+        found |= {name: _filled(pieces, values) for name, pieces in self._templates.items()}
         line: dict[str, Any] = {name: found.pop(name) for name in ("id", "model") if name in found}
         line["params"] = {name: value for name, value in found.items() if not name.startswith(METADATA)}
         if metadata := {name[len(METADATA) :]: value for name, value in found.items() if name.startswith(METADATA)}:
@@ -109,9 +117,10 @@ class Layout:
         if "" in self._places:
             place = self._columns.index("") + 1
             raise UsageError(f"column {place} has no name in the header", hint="name it, or remove it")
-        for text in self._templates.values():
-            for column in _fields(text):
-                self._must_have(column, f"the template {text!r}")
+        for name, text in wishes.templates.items():
+            for piece in self._templates[name]:
+                if piece.column is not None:
+                    self._must_have(piece.column, f"the template {text!r}")
         for parameter, column in wishes.renames.items():
             self._must_have(column, f"--map {parameter}={column}")
         for column in wishes.metadata:
@@ -125,11 +134,24 @@ class Layout:
             )
 
 
-def _fields(text: str) -> list[str]:
+def _pieces(text: str) -> list[_Piece]:
+    """Take a template apart; a name may hold what Python would take for an attribute or a format: ``metadata.row``."""
     try:
-        return [field for _, field, _, _ in string.Formatter().parse(text) if field is not None]
+        parts = list(string.Formatter().parse(text))
     except ValueError as error:
         raise UsageError(f"the template {text!r} cannot be read: {error}", hint="write {{ for a brace") from None
+    return [
+        _Piece(plain, None if name is None else name + _behind("!", conversion) + _behind(":", spec))
+        for plain, name, spec, conversion in parts
+    ]
+
+
+def _behind(mark: str, text: str | None) -> str:
+    return f"{mark}{text}" if text else ""
+
+
+def _filled(pieces: Sequence[_Piece], values: Mapping[str, str]) -> str:
+    return "".join(piece.text + ("" if piece.column is None else values[piece.column]) for piece in pieces)
 
 
 def _target(column: str, name: str) -> _Target:
@@ -146,15 +168,18 @@ def _target(column: str, name: str) -> _Target:
 
 def _integer(text: str) -> int:
     try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"is no whole number: {text!r}") from None
+        value = strict_json(text.encode())  # int() would take 1_000, and digits of other scripts
+    except NotStrictJsonError:
+        value = None
+    if type(value) is not int:
+        raise ValueError(f"is no whole number of at most 64 bits: {shown(text)}")
+    return value
 
 
 def _number(text: str) -> float:
     value = _json(text)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"is no number: {text!r}")  # noqa: TRY004 (what is wrong is the text)
+        raise ValueError(f"is no number: {shown(text)}")  # noqa: TRY004 (what is wrong is the text)
     return value
 
 
@@ -162,7 +187,7 @@ def _boolean(text: str) -> bool:
     try:
         return _TRUTH[text.lower()]
     except KeyError:
-        raise ValueError(f"is neither true nor false: {text!r}") from None
+        raise ValueError(f"is neither true nor false: {shown(text)}") from None
 
 
 def _json(text: str) -> Any:

@@ -41,6 +41,11 @@ def test_templates_take_their_columns() -> None:
     assert line("row,name", "9,Ann", templates={"id": "clip-{row}"}) == {"id": "clip-9", "params": {"name": "Ann"}}
 
 
+@pytest.mark.parametrize("column", ["metadata.row", "seed:integer", "size[0]", "who!r"])
+def test_what_stands_between_the_braces_of_a_template_is_the_name_of_a_column(column: str) -> None:
+    assert line(f"{column},name", "9,Ann", templates={"prompt": f"no {{{column}}}."})["params"]["prompt"] == "no 9."
+
+
 @pytest.mark.parametrize(
     ("header", "wishes", "words"),
     [
@@ -52,6 +57,9 @@ def test_templates_take_their_columns() -> None:
         ("name", {"templates": {"prompt": "Hello {nam}"}}, "did you mean 'name'?"),
         ("name", {"templates": {"prompt": "Hello {name"}}, "cannot be read"),
         ("name", {"templates": {"prompt": "{name.__class__}"}}, "which is not there"),
+        ("name", {"templates": {"prompt": "{name:d}"}}, "'name:d', which is not there, did you mean 'name'?"),
+        ("name", {"templates": {"prompt": "{name!x}"}}, "which is not there"),
+        ("name", {"templates": {"prompt": "{}"}}, "which is not there"),
     ],
 )
 def test_a_wrong_layout_is_refused_with_its_column(header: str, wishes: Any, words: str) -> None:
@@ -64,7 +72,12 @@ def test_a_wrong_layout_is_refused_with_its_column(header: str, wishes: Any, wor
     ("header", "row", "words"),
     [
         ("a", "1,2", "it has 2 cells, the header has 1 columns"),
-        ("a:integer", "x", "its cell 'a:integer' is no whole number: 'x'"),
+        ("a:integer", "x", "its cell 'a:integer' is no whole number of at most 64 bits: 'x'"),
+        ("a:integer", "9999999999999999999999999", "is no whole number of at most 64 bits"),
+        ("a:integer", "\uff11\uff12", r"is no whole number of at most 64 bits: '\uff11\uff12'"),
+        ("a:integer", "12_0", "is no whole number"),
+        ("a:integer", "1.0", "is no whole number"),
+        ("a:integer", "true", "is no whole number"),
         ("a:number", "true", "is no number"),
         ("a:boolean", "maybe", "neither true nor false"),
         ("a:json", "{", "is no JSON"),

@@ -64,7 +64,7 @@ class Layout:
         wishes: what was asked for besides.
 
     Raises:
-        UsageError: a column is named twice or not at all, or a wish names one that is not there.
+        UsageError: a column is named twice or not at all, a wish names one that is not there, or two give one name.
     """
 
     def __init__(self, header: Sequence[str], wishes: Wishes) -> None:
@@ -73,15 +73,15 @@ class Layout:
         self._templates = {name: _pieces(text) for name, text in wishes.templates.items()}
         self._check(wishes)
         used = {piece.column for pieces in self._templates.values() for piece in pieces}
-        renamed = {column: parameter for parameter, column in wishes.renames.items()}
-        self._targets = []
+        self._targets: list[_Target] = []
         for column in self._columns:
-            if column in renamed:
-                self._targets.append(_target(column, renamed[column]))
-            elif column in wishes.metadata:
-                self._targets.append(_target(column, METADATA + column))
-            elif column not in used:
-                self._targets.append(_target(column, column))
+            names = [parameter for parameter, source in wishes.renames.items() if source == column]
+            if column in wishes.metadata:
+                names.append(METADATA + column)
+            if not names and column not in used:
+                names.append(column)
+            self._targets += [_target(column, name) for name in names]
+        self._check_names(wishes)
 
     def has(self, name: str) -> bool:
         """Whether a column or a template gives this parameter, or ``id`` or ``model``."""
@@ -125,6 +125,19 @@ class Layout:
             self._must_have(column, f"--map {parameter}={column}")
         for column in wishes.metadata:
             self._must_have(column, f"--metadata {column}")
+
+    def _check_names(self, wishes: Wishes) -> None:
+        """Raise if two columns, or a column and a template, give one parameter: one of them would be lost."""
+        givers = [(target.name, f"the column {target.column!r}") for target in self._targets]
+        givers += [(name, f"the template {text!r}") for name, text in wishes.templates.items()]
+        first: dict[str, str] = {}
+        for name, giver in givers:
+            if name in first:
+                raise UsageError(
+                    f"{first[name]} and {giver} both give {name!r}, and only one can be sent",
+                    hint="send one under another name, or give its column back with the result (--metadata COLUMN)",
+                )
+            first[name] = giver
 
     def _must_have(self, column: str, what: str) -> None:
         if column not in self._places:

@@ -35,6 +35,11 @@ def test_a_column_may_say_what_its_cells_are() -> None:
     assert line("n", "7", renames={"seed:integer": "n"}) == {"params": {"seed": 7}}
 
 
+def test_a_column_may_be_sent_under_several_names_and_come_back_too() -> None:
+    found = line("photo", "p", renames={"first": "photo", "last": "photo"}, metadata=["photo"])
+    assert found == {"params": {"first": "p", "last": "p"}, "metadata": {"photo": "p"}}
+
+
 def test_templates_take_their_columns() -> None:
     found = line("name,city,seed", "Ann,Rome,7", templates={"prompt": "Hello {name} of {city}, {{once}}"})
     assert found == {"params": {"prompt": "Hello Ann of Rome, {once}", "seed": "7"}}
@@ -54,6 +59,11 @@ def test_what_stands_between_the_braces_of_a_template_is_the_name_of_a_column(co
         ("a:int", {}, "did you mean 'integer'?"),
         ("photo", {"renames": {"image_url": "foto"}}, "did you mean 'photo'?"),
         ("photo", {"metadata": ["foto"]}, "--metadata foto names the column"),
+        ("photo,image_url", {"renames": {"image_url": "photo"}}, "the column 'photo' and the column 'image_url' both"),
+        ("a,b", {"renames": {"seed": "a", "seed:integer": "b"}}, "both give 'seed'"),
+        ("seed,seed:integer", {}, "both give 'seed'"),
+        ("who,metadata.who", {"metadata": ["who"]}, "both give 'metadata.who'"),
+        ("name,prompt", {"templates": {"prompt": "Hi {name}"}}, "the column 'prompt' and the template 'Hi {name}'"),
         ("name", {"templates": {"prompt": "Hello {nam}"}}, "did you mean 'name'?"),
         ("name", {"templates": {"prompt": "Hello {name"}}, "cannot be read"),
         ("name", {"templates": {"prompt": "{name.__class__}"}}, "which is not there"),

@@ -22,6 +22,7 @@ from engine.input_files.inspection import Inspector
 from engine.input_files.intake import FileIntake
 from engine.job.model_name import FIRST_PROVIDER, provider_of
 from engine.job.records import decode_json
+from engine.ledger.flights import pending_after
 from engine.ledger.job_reader import JobReader
 from engine.ledger.ledger import Ledger
 from engine.media.url_check import unanswered
@@ -279,7 +280,7 @@ async def _uploads(
 async def _blocks(ledger: Ledger) -> AsyncIterator[list[Flight]]:
     """Yield the valid jobs of the batch, block by block."""
     last = -1
-    while block := await ledger.pending_after(last, BLOCK_JOBS):
+    while block := await ledger.read(pending_after, last, BLOCK_JOBS):
         last = block[-1].job
         yield block
 

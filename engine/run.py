@@ -30,6 +30,7 @@ from engine.ledger.durable import make_directory, replacement
 from engine.ledger.inputs import recorded_input
 from engine.ledger.job_reader import JobReader, spool_mark
 from engine.ledger.ledger import Ledger
+from engine.ledger.recovery import recover
 from engine.ledger.reopening import Reopened
 from engine.ledger.result_writer import ResultWriter
 from engine.ledger.run_dir import RunDir, RunLock
@@ -240,7 +241,7 @@ class Run:
             self._ledger, lambda: self.tally, self._clock, waits_for=lambda: self.waits_for, fleet=lambda: self.fleet
         )
         await self._chronicle.open()
-        recovered = await self._ledger.recover()
+        recovered = await self._ledger.change(recover)
         if self._request.reopen is not None:
             self.reopened = await self._ledger.reopen(self._request.reopen)
         self._reader = await self._open_reader()

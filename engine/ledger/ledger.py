@@ -8,26 +8,19 @@ not allow. Knows nothing of HTTP, and nothing of why a change is made.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
-from engine.job.flight import Flight
 from engine.job.model_name import provider_of
 from engine.job.records import JobError, StoredFile, decode_json, encode_json
 from engine.job.states import State
 from engine.ledger.accounts import accounts
 from engine.ledger.claims import claims, first_intent_after
 from engine.ledger.copies import answer_copies
-from engine.ledger.counts import (
-    PROVIDER_SQL,
-    count_jobs,
-    count_waiting,
-    count_waiting_by_provider,
-    providers_of_unfinished,
-)
+from engine.ledger.counts import count_jobs, count_waiting, count_waiting_by_provider, providers_of_unfinished
 from engine.ledger.group_commit import GroupCommitter
 from engine.ledger.intake import InputRow, Spooled, SpoolMark, insert_line
 from engine.ledger.moves import move, note, set_attempt_error
-from engine.ledger.outcomes import MEDIA_AT_HAND_BYTES_MAX, accept, record
+from engine.ledger.outcomes import accept, record
 from engine.ledger.reopening import reopen
 from engine.ledger.schema import open_for_writing
 
@@ -36,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from engine.job.flight import Flight
     from engine.ledger.accounts import Accounts
     from engine.ledger.claims import Claims
     from engine.ledger.group_commit import Committer
@@ -43,6 +37,7 @@ if TYPE_CHECKING:
     from engine.provider.protocol import Metrics
 
 
+_Arguments = ParamSpec("_Arguments")
 _Outcome = TypeVar("_Outcome")
 
 NEVER_ACCEPTED = JobError(
@@ -91,13 +86,23 @@ class Ledger:
         """Make everything durable that was handed in, and close. Blocks."""
         self._committer.close()
 
-    async def read(self, query: Callable[[sqlite3.Connection], Any]) -> Any:
-        """Run a short query between two commits; it sees everything that is durable."""
-        return await self._committer.commit(query)
+    async def read(
+        self,
+        query: Callable[Concatenate[sqlite3.Connection, _Arguments], _Outcome],
+        *args: _Arguments.args,
+        **kwargs: _Arguments.kwargs,
+    ) -> _Outcome:
+        """Run a short query with its arguments between two commits; it sees everything that is durable."""
+        return await self._committer.commit(lambda db: query(db, *args, **kwargs))
 
-    async def change(self, change: Callable[[sqlite3.Connection], _Outcome]) -> _Outcome:
-        """Make a change durable that a book beside this one knows how to make."""
-        return await self._committer.commit(change)
+    async def change(
+        self,
+        change: Callable[Concatenate[sqlite3.Connection, _Arguments], _Outcome],
+        *args: _Arguments.args,
+        **kwargs: _Arguments.kwargs,
+    ) -> _Outcome:
+        """Make a change durable that another file knows how to make, with its arguments; all of it or nothing."""
+        return await self._committer.commit(lambda db: change(db, *args, **kwargs))
 
     # --- facts about the run ----------------------------------------------------------------------
 
@@ -135,24 +140,6 @@ class Ledger:
             return Spooled(pending, places["copies", ""], places["invalid", ""])
 
         return await self._committer.commit(change)
-
-    async def pending_after(self, job: int, limit: int, *, provider: str | None = None) -> list[Flight]:
-        """Return the next jobs that wait to be submitted, in input order, beginning behind ``job``.
-
-        Args:
-            job: the number of the last one known.
-            limit: how many at most.
-            provider: the name of the provider whose jobs are asked for; None for those of all.
-        """
-        found: list[Flight] = await self.read(
-            lambda db: [
-                Flight(number, id_, model, attempts, params, attempts_before=before)
-                for number, id_, model, attempts, params, before in db.execute(
-                    _PENDING_AFTER, {"job": job, "limit": limit, "provider": provider}
-                )
-            ]
-        )
-        return found
 
     # --- the life of a job ------------------------------------------------------------------------
 
@@ -345,71 +332,11 @@ class Ledger:
 
         await self._committer.commit(change)
 
-    # --- after a restart --------------------------------------------------------------------------
-
-    async def recover(self) -> int:
-        """Sort what a crash or a defect left: no intent without an answer is ever submitted again blindly.
-
-        Intents become UNKNOWN. A job that was held goes on from where its last attempt got to. Returns how
-        many became UNKNOWN.
-        """
-        error = JobError(
-            kind="unknown_outcome",
-            message="the engine ended between the intent to submit and the provider's answer",
-            paid=True,
-        )
-
-        def change(db: sqlite3.Connection) -> int:
-            unanswered = db.execute(_UNANSWERED).fetchall()
-            for job, attempt in unanswered:
-                move(db, job, State.UNKNOWN, attempts=attempt, error=None)
-                set_attempt_error(db, job, attempt, error)
-            for job, request_id, media, lost in db.execute(_HELD).fetchall():
-                if lost:
-                    after = State.UNKNOWN
-                elif request_id is None:
-                    after = State.PENDING
-                else:
-                    after = State.SUBMITTED if media is None else State.READY
-                move(db, job, after, error=None)
-            return len(unanswered)
-
-        return await self._committer.commit(change)
-
-    async def under_way(self, state: State) -> list[Flight]:
-        """Return every job that is SUBMITTED or READY, oldest submission first."""
-        bounds = (MEDIA_AT_HAND_BYTES_MAX, state)
-        found: list[Flight] = await self.read(lambda db: [_flight(row) for row in db.execute(_UNDER_WAY, bounds)])
-        return found
+    # --- what a run goes on with -------------------------------------------------------------------
 
     async def reopen(self, chosen: Selection) -> Reopened:
         """DONE → PENDING or READY for failed jobs that a person wants tried again; see ``reopening``."""
         return await self._committer.commit(lambda db: reopen(db, chosen))
-
-    async def unknowns(self) -> list[Flight]:
-        """Return every job whose submission has an unknown outcome, oldest intent first."""
-        found: list[Flight] = await self.read(
-            lambda db: [
-                Flight(
-                    job,
-                    id_,
-                    model,
-                    attempts,
-                    params,
-                    sent=sent or b"",
-                    attempts_before=before,
-                    request_id=request_id or "",
-                    intent_utc=intent_utc,
-                )
-                for job, id_, model, attempts, params, sent, before, request_id, intent_utc in db.execute(
-                    "SELECT job, id, model, attempts, params, sent, attempts_before, request_id, intent_utc"
-                    " FROM job INDEXED BY job_unfinished CROSS JOIN input USING (job) CROSS JOIN attempt USING (job)"
-                    " WHERE state = 'unknown' AND state <> 'done' AND attempt.attempt = job.attempts"
-                    " ORDER BY intent_utc"
-                )
-            ]
-        )
-        return found
 
     async def claims(self, model: str, request_ids: Sequence[str]) -> Claims:
         """Return which jobs own which of ``request_ids``, and who of a model has no id yet; see ``claims``."""
@@ -442,46 +369,3 @@ class Ledger:
         """Count jobs by where they are; see ``count_jobs``."""
         counts: dict[str, int] = await self.read(count_jobs)
         return counts
-
-
-_PENDING_AFTER = (
-    "SELECT job, id, model, attempts, params, attempts_before"  # noqa: S608 (our own words)
-    " FROM job INDEXED BY job_unfinished CROSS JOIN input USING (job) WHERE state = 'pending' AND state <> 'done'"
-    f" AND original IS NULL AND job > :job AND (:provider IS NULL OR {PROVIDER_SQL} = :provider)"
-    " ORDER BY job LIMIT :limit"
-)
-_UNANSWERED = (
-    "SELECT job, attempt FROM job INDEXED BY job_unfinished CROSS JOIN attempt USING (job)"
-    " WHERE state IN ('submitting', 'held') AND state <> 'done' AND attempt.attempt = job.attempts + 1"
-)
-_HELD = (
-    # An attempt that a person's wish to try again has forgiven says nothing about the job any more.
-    "SELECT job.job, request_id, media, coalesce(attempt.error ->> 'kind' = 'unknown_outcome', 0)"
-    " FROM job INDEXED BY job_unfinished LEFT JOIN attempt ON attempt.job = job.job"
-    " AND attempt.attempt = job.attempts AND job.attempts > job.attempts_before"
-    " WHERE state = 'held' AND state <> 'done' AND NOT EXISTS"
-    " (SELECT 1 FROM attempt AS unanswered WHERE unanswered.job = job.job AND unanswered.attempt > job.attempts)"
-)
-_UNDER_WAY = (
-    "SELECT job, id, model, attempts, params, request_id, addresses, submitted_utc, completed_utc, polls,"
-    " CASE WHEN length(media) <= ? THEN media END"
-    " FROM job INDEXED BY job_unfinished CROSS JOIN input USING (job) CROSS JOIN attempt USING (job)"
-    " WHERE state = ? AND state <> 'done' AND attempt.attempt = job.attempts ORDER BY submitted_utc"
-)
-
-
-def _flight(row: tuple[Any, ...]) -> Flight:
-    job, id_, model, attempts, params, request_id, addresses, submitted_utc, completed_utc, polls, media = row
-    return Flight(
-        job,
-        id_,
-        model,
-        attempts,
-        params,
-        request_id=request_id,
-        addresses=None if addresses is None else decode_json(addresses),
-        submitted_utc=submitted_utc,
-        completed_utc=completed_utc or 0.0,
-        polls=polls,
-        media=None if media is None else decode_json(media),
-    )

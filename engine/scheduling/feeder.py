@@ -12,6 +12,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
+from engine.ledger.flights import pending_after
 from engine.scheduling.lane import Urgency
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class Feeder:
         while not self._waiting:
             if self._pending() <= len(self._offered):
                 return None  # the ledger would look at every job of the other providers to say the same
-            block = await self._ledger.pending_after(self._read_up_to, BLOCK_JOBS, provider=self._provider)
+            block = await self._ledger.read(pending_after, self._read_up_to, BLOCK_JOBS, provider=self._provider)
             if not block:
                 return None
             self._read_up_to = block[-1].job

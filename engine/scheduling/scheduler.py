@@ -16,6 +16,7 @@ from engine.errors import EngineError, first_of
 from engine.input_files.stager import AHEAD_CONCURRENCY
 from engine.job.model_name import provider_of
 from engine.job.states import State
+from engine.ledger.flights import flights_in, unknowns
 from engine.scheduling.agenda import Agenda
 from engine.scheduling.backlog import Backlog
 from engine.scheduling.backpressure import Backpressure
@@ -446,9 +447,9 @@ class Scheduler:
 
     async def _take_up(self) -> None:
         """Take up what an earlier process left: finished generations, then running ones, then unknown ones."""
-        ready = self._mine(await self._ledger.under_way(State.READY))
-        running = self._mine(await self._ledger.under_way(State.SUBMITTED))
-        unknown = self._mine(await self._ledger.unknowns())
+        ready = self._mine(await self._ledger.read(flights_in, State.READY))
+        running = self._mine(await self._ledger.read(flights_in, State.SUBMITTED))
+        unknown = self._mine(await self._ledger.read(unknowns))
         now, utc = self._clock.now(), self._clock.utc()
         for flight in (*ready, *running, *unknown):
             flight.anchor(now=now, utc=utc)

@@ -14,6 +14,7 @@ import pytest
 
 from engine.errors import UsageError
 from engine.job.model import Model, Parameter
+from engine.ledger.flights import pending_after
 from engine.ledger.input_source import PipeSource
 from engine.ledger.job_reader import WARNINGS_KEPT_MAX, JobReader, spool_mark
 from tests.jobs import MODEL
@@ -153,7 +154,7 @@ async def test_a_bad_line_is_invalid_with_its_number_and_the_others_go_on(ledger
 
 async def test_what_is_written_is_what_is_kept_for_sending(ledger: Ledger) -> None:
     await spool(ledger, b'{"z": 1.0, "a": {"y": [1, 2.50, "\\u00fc \xf0\x9f\x8e\xac"]}, "prompt": "=1+1"}\n')
-    (flight,) = await ledger.pending_after(-1, 1)
+    (flight,) = await ledger.read(pending_after, -1, 1)
     assert orjson.loads(flight.params) == {"z": 1.0, "a": {"y": [1, 2.5, "ü 🎬"]}, "prompt": "=1+1"}
     assert list(orjson.loads(flight.params)) == ["z", "a", "prompt"]
     assert b"1.0" in flight.params

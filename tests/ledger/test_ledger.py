@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.job.records import JobError
 from engine.job.states import TRANSITIONS, State, may_become
 from engine.ledger import moves
+from engine.ledger.flights import pending_after
 from engine.ledger.group_commit import RefusedChange
 from engine.ledger.intake import Spooled
 from engine.ledger.ledger import Ledger, OutputMark
@@ -21,7 +21,6 @@ from tests.jobs import (
     add_jobs,
     bad_row,
     bring_to,
-    flight_of,
     job_row,
     open_inline,
     read_to,
@@ -120,7 +119,7 @@ async def test_repeats_of_a_job_without_an_id_are_numbered_across_blocks_and_res
         ledger = open_inline(db_path)
         rows = [job_row(2 * line - 1, prompt="same"), job_row(2 * line, prompt=f"other {line}")]
         await ledger.add_lines(rows, read_to(2 * line))
-        names = [flight.id for flight in await ledger.pending_after(-1, 10)]
+        names = [flight.id for flight in await ledger.read(pending_after, -1, 10)]
         ledger.close()
     first = names[0]
     assert [names[0], names[2], names[4]] == [first, f"{first}-2", f"{first}-3"]
@@ -133,13 +132,6 @@ async def test_a_block_is_taken_in_whole_with_its_mark(ledger: Ledger) -> None:
     facts = await ledger.facts()
     assert [facts[f"input_{name}"] for name in mark._fields] == list(mark)
     assert await ledger.counts() == {"pending": 1, "invalid": 1}
-
-
-async def test_pending_jobs_come_in_input_order_from_behind_a_job(ledger: Ledger) -> None:
-    await add_jobs(ledger, 5)
-    await bring_to(ledger, State.SUBMITTED, job=2)
-    assert [flight.job for flight in await ledger.pending_after(0, 2)] == [1, 3]
-    assert [flight.id for flight in await ledger.pending_after(-1, 9)] == ["job-0", "job-1", "job-3", "job-4"]
 
 
 # --- attempts -------------------------------------------------------------------------------------
@@ -158,7 +150,7 @@ async def test_a_withdrawn_submission_that_cost_nothing_leaves_no_attempt(ledger
     await add_jobs(ledger, 1)
     await ledger.intend(0, 1, utc=UTC)
     await ledger.withdrawn(0, 1, spent=False)
-    (flight,) = await ledger.pending_after(-1, 1)
+    (flight,) = await ledger.read(pending_after, -1, 1)
     assert flight.attempts == 0
     assert await ledger.read(lambda db: db.execute("SELECT count(*) FROM attempt").fetchone()) == (0,)
 
@@ -167,31 +159,10 @@ async def test_a_withdrawn_submission_that_was_spent_is_counted_with_its_error(l
     await add_jobs(ledger, 1)
     await ledger.intend(0, 1, utc=UTC)
     await ledger.withdrawn(0, 1, spent=True, error=REFUSED)
-    (flight,) = await ledger.pending_after(-1, 1)
+    (flight,) = await ledger.read(pending_after, -1, 1)
     assert flight.attempts == 1
     ((error,),) = await ledger.read(lambda db: db.execute("SELECT error FROM attempt").fetchall())
     assert b"no such voice" in error
-
-
-async def test_what_is_under_way_comes_oldest_submission_first(ledger: Ledger) -> None:
-    await add_jobs(ledger, 3)
-    for job, utc in ((0, 30.0), (1, 10.0), (2, 20.0)):
-        await ledger.intend(job, 1, utc=utc)
-        await ledger.accepted(job, 1, f"r{job}", utc=utc)
-    found = await ledger.under_way(State.SUBMITTED)
-    assert [(flight.job, flight.request_id, flight.submitted_utc) for flight in found] == [
-        (1, "r1", 10.0),
-        (2, "r2", 20.0),
-        (0, "r0", 30.0),
-    ]
-
-
-async def test_a_ready_job_comes_back_with_where_its_files_are(ledger: Ledger) -> None:
-    await add_jobs(ledger, 1)
-    await bring_to(ledger, State.READY)
-    (flight,) = await ledger.under_way(State.READY)
-    assert flight.media == {"urls": [FILE.url]}
-    assert flight.completed_utc == flight_of(0).completed_utc
 
 
 async def test_storing_again_replaces_the_files(ledger: Ledger) -> None:
@@ -199,96 +170,6 @@ async def test_storing_again_replaces_the_files(ledger: Ledger) -> None:
     await bring_to(ledger, State.STORED)
     files = await ledger.read(lambda db: db.execute("SELECT path, bytes, hex(sha256), checks FROM file").fetchall())
     assert files == [("media/a.mp4", 4, FILE.sha256.upper(), "length mp4")]
-
-
-# --- recovery -------------------------------------------------------------------------------------
-
-
-async def held(ledger: Ledger, before: State) -> None:
-    await add_jobs(ledger, 1)
-    await bring_to(ledger, before)
-    await ledger.held(0, JobError(kind="internal", message="a step broke"))
-
-
-async def test_an_intent_without_an_answer_becomes_unknown(ledger: Ledger) -> None:
-    await add_jobs(ledger, 2)
-    await bring_to(ledger, State.SUBMITTING)
-    assert await ledger.recover() == 1
-    assert [await state_of(ledger, job) for job in (0, 1)] == [State.UNKNOWN, State.PENDING]
-    ((error,),) = await ledger.read(lambda db: db.execute("SELECT error FROM attempt").fetchall())
-    assert b'"paid":true' in error
-
-
-async def test_recovery_is_itself_repeatable(ledger: Ledger) -> None:
-    await add_jobs(ledger, 1)
-    await bring_to(ledger, State.SUBMITTING)
-    assert [await ledger.recover(), await ledger.recover()] == [1, 0]
-    assert await state_of(ledger) == State.UNKNOWN
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        (State.PENDING, State.PENDING),
-        (State.SUBMITTING, State.UNKNOWN),
-        (State.SUBMITTED, State.SUBMITTED),
-        (State.READY, State.READY),
-    ],
-)
-async def test_a_held_job_goes_on_from_where_its_last_attempt_got_to(
-    ledger: Ledger, before: State, after: State
-) -> None:
-    await held(ledger, before)
-    await ledger.recover()
-    assert await state_of(ledger) == after
-    ((error,),) = await ledger.read(lambda db: db.execute("SELECT error FROM job").fetchall())
-    assert error is None
-
-
-async def test_a_job_held_between_two_attempts_is_submitted_again(ledger: Ledger) -> None:
-    await add_jobs(ledger, 1)
-    await ledger.intend(0, 1, utc=UTC)
-    await ledger.withdrawn(0, 1, spent=True, error=REFUSED)
-    await ledger.held(0, JobError(kind="internal", message="a step broke"))
-    await ledger.recover()
-    assert await state_of(ledger) == State.PENDING
-
-
-async def test_a_job_held_during_its_second_submission_is_unknown(ledger: Ledger) -> None:
-    await add_jobs(ledger, 1)
-    await ledger.intend(0, 1, utc=UTC)
-    await ledger.withdrawn(0, 1, spent=True, error=REFUSED)
-    await ledger.intend(0, 2, utc=UTC)
-    await ledger.held(0, JobError(kind="internal", message="a step broke"))
-    assert await ledger.recover() == 1
-    assert await state_of(ledger) == State.UNKNOWN
-
-
-async def test_a_job_held_for_a_request_id_of_another_is_unknown_after_a_restart(ledger: Ledger) -> None:
-    await add_jobs(ledger, 2)
-    await bring_to(ledger, State.SUBMITTED, job=0, request_id="r")
-    await ledger.intend(1, 1, utc=UTC)
-    await ledger.held(1, JobError(kind="request_id_taken", message="r", paid=True))
-    await ledger.recover()
-    assert await state_of(ledger, 1) == State.UNKNOWN
-
-
-async def test_recovery_leaves_everything_else_where_it_is(ledger: Ledger) -> None:
-    untouched = (State.PENDING, State.UNKNOWN, State.SUBMITTED, State.READY, State.STORED, State.FAILED, State.DONE)
-    await add_jobs(ledger, len(untouched))
-    for job, state in enumerate(untouched):
-        await bring_to(ledger, state, job=job)
-    await ledger.recover()
-    assert [await state_of(ledger, job) for job in range(len(untouched))] == list(untouched)
-
-
-async def test_an_unknown_outcome_that_was_held_is_still_unknown_after_a_restart(ledger: Ledger) -> None:
-    await add_jobs(ledger, 1)
-    await ledger.intend(0, 1, utc=UTC)
-    await ledger.unknown(0, 1, UNKNOWN_OUTCOME)
-    await ledger.held(0, JobError(kind="internal", message="settling it broke"))
-    await ledger.recover()
-    assert await state_of(ledger) == State.UNKNOWN
 
 
 async def test_a_provider_that_names_a_second_attempt_like_the_first_breaks_nothing(ledger: Ledger) -> None:

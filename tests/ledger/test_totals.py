@@ -12,6 +12,8 @@ import pytest
 from engine.job.states import State
 from engine.ledger.accounts import accounts
 from engine.ledger.counts import count_jobs, count_waiting
+from engine.ledger.flights import flights_in, pending_after, unknowns
+from engine.ledger.recovery import recover
 from engine.ledger.result_lines import load_results, unwritten_jobs
 from engine.ledger.schema import open_for_writing
 from engine.ledger.survey import survey
@@ -67,11 +69,11 @@ async def test_no_step_of_a_job_reads_a_whole_table(tmp_path: Path) -> None:
     ledger = open_inline(path)
     await ledger.read(lambda db: db.set_trace_callback(asked.add))
     await add_jobs(ledger, 3)
-    await ledger.recover()
-    await ledger.pending_after(-1, 10)
+    await ledger.change(recover)
+    await ledger.read(pending_after, -1, 10)
     for state in (State.SUBMITTED, State.READY):
-        await ledger.under_way(state)
-    await ledger.unknowns()
+        await ledger.read(flights_in, state)
+    await ledger.read(unknowns)
     await bring_to(ledger, State.STORED, job=0)
     await bring_to(ledger, State.UNKNOWN, job=1)
     await ledger.read(lambda db: load_results(db, unwritten_jobs(db, limit=10), first_seq=0))

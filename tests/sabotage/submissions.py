@@ -99,9 +99,9 @@ SUBMISSIONS = (
     Variant(
         "an intent without an answer is submitted again",
         "one paid submission per job",
-        "engine/ledger/ledger.py",
-        "                move(db, job, State.UNKNOWN, attempts=attempt, error=None)\n",
-        "                move(db, job, State.PENDING, attempts=attempt, error=None)\n",
-        "tests/ledger/test_ledger.py::test_an_intent_without_an_answer_becomes_unknown",
+        "engine/ledger/recovery.py",
+        "        move(db, job, State.UNKNOWN, attempts=attempt, error=None)\n",
+        "        move(db, job, State.PENDING, attempts=attempt, error=None)\n",
+        "tests/ledger/test_recovery.py::test_an_intent_without_an_answer_becomes_unknown",
     ),
 )

@@ -11,6 +11,7 @@ import structlog
 
 from engine.config import RunConfig
 from engine.input_files.stager import Stager
+from engine.ledger.recovery import recover
 from engine.scheduling.durations import Durations
 from engine.scheduling.halt import Canary, HaltRules
 from engine.scheduling.landing import Rules
@@ -124,7 +125,7 @@ class World:
 
     async def resumed(self) -> Scheduler:
         """Return a scheduler for what the ledger holds, as a new process builds it."""
-        await self.ledger.recover()
+        await self.ledger.change(recover)
         scheduler = self.scheduler()
         self.tally.pending = (await self.ledger.counts()).get("pending", 0)
         self.tally.input_complete = True

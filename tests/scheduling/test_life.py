@@ -9,6 +9,7 @@ import pytest
 from engine.job.flight import UNNAMED
 from engine.job.records import JobError
 from engine.job.states import State
+from engine.ledger.flights import flights_in, pending_after
 from engine.media.failures import DiskFullError, DownloadError
 from engine.provider.history import HistoryRow
 from engine.provider.protocol import (
@@ -68,7 +69,7 @@ NO_MEDIA = Result({"status": "COMPLETED"}, (), None, None, Metrics(cost_usd=4.5)
 async def flight_at(world: World, state: State, *, attempts: int = 0) -> Flight:
     """Return a flight whose last step left it in ``state``."""
     await add_jobs(world.ledger, 1)
-    (flight,) = await world.ledger.pending_after(-1, 1)
+    (flight,) = await world.ledger.read(pending_after, -1, 1)
     for _ in range(attempts):
         world.provider.submit_script.append(ServerError("oops", 500))
         assert isinstance(await world.life.submit(flight), SubmitAgain)
@@ -109,7 +110,7 @@ async def test_a_file_that_came_as_the_reply_is_in_the_ledger_alone_until_it_is_
     recorded = await world.ledger.read(lambda db: db.execute(row).fetchone())
     assert recorded == ("data:image/png;base64,", 7, uri)
     # What another process would go on with: the same, and nothing of it in memory.
-    (taken_up,) = await world.ledger.under_way(State.READY)
+    (taken_up,) = await world.ledger.read(flights_in, State.READY)
     assert taken_up.media is None
     assert isinstance(await world.life.download(taken_up), AtRest)
     assert [task.url for task in world.fetcher.tasks] == [uri]
@@ -120,7 +121,7 @@ async def test_a_file_that_came_as_the_reply_is_in_the_ledger_alone_until_it_is_
 async def test_an_answer_without_an_id_of_its_own_gets_one(build: Callable[..., World]) -> None:
     world = build()
     await add_jobs(world.ledger, 3)
-    flights = await world.ledger.pending_after(-1, 3)
+    flights = await world.ledger.read(pending_after, -1, 3)
     world.provider.submit_script.extend([Answered("r", RESULT), Answered("r", RESULT), Answered("", RESULT)])
     assert [type(await world.life.submit(flight)) for flight in flights] == [Fetched] * 3
     first, second, third = (flight.request_id for flight in flights)
@@ -250,7 +251,7 @@ async def test_any_number_of_unsent_and_throttled_tries_spends_no_attempt(build:
 async def test_a_request_id_that_another_job_owns_holds_the_second(build: Callable[..., World]) -> None:
     world = build()
     await add_jobs(world.ledger, 2)
-    first, second = await world.ledger.pending_after(-1, 2)
+    first, second = await world.ledger.read(pending_after, -1, 2)
     world.provider.submit_script.extend([Accepted("r"), Accepted("r")])
     assert isinstance(await world.life.submit(first), Submitted)
     assert isinstance(await world.life.submit(second), SetAside)
@@ -419,7 +420,7 @@ async def test_a_request_past_its_deadline_is_unknown_with_its_id_and_never_subm
     await clock.sleep(1_001)
     assert isinstance(await world.life.poll(flight), SetAside)
     assert await attempt_rows(world) == [(1, flight.request_id, 1)]
-    assert await world.ledger.pending_after(-1, 9) == []
+    assert await world.ledger.read(pending_after, -1, 9) == []
 
 
 # --- fetch ----------------------------------------------------------------------------------------
@@ -475,7 +476,7 @@ async def test_a_requests_addresses_are_kept_for_the_next_process(build: Callabl
     flight = await flight_at(world, State.PENDING)
     world.provider.submit_script.append(Accepted("r1", {"status": "https://api.example.com/r1"}))
     await world.life.submit(flight)
-    (found,) = await world.ledger.under_way(State.SUBMITTED)
+    (found,) = await world.ledger.read(flights_in, State.SUBMITTED)
     assert found.addresses == flight.addresses == {"status": "https://api.example.com/r1"}
 
 
@@ -558,7 +559,7 @@ async def test_a_url_that_is_gone_is_asked_for_again_and_then_given_up_as_expire
     assert isinstance(await world.life.locate(flight), Located)
     assert flight.media is not None
     assert flight.media["urls"] == [fresh]
-    (taken_up,) = await world.ledger.under_way(State.READY)
+    (taken_up,) = await world.ledger.read(flights_in, State.READY)
     assert taken_up.media == flight.media
     for _ in range(5):
         world.provider.fetch_script.append(NotFound("gone"))

@@ -13,6 +13,7 @@ import pytest
 from engine.errors import ExitCode, StorageError
 from engine.job.records import JobError
 from engine.job.states import State
+from engine.ledger.recovery import recover
 from engine.media.failures import DownloadError
 from engine.provider.protocol import (
     Accepted,
@@ -392,7 +393,7 @@ async def test_a_hard_stop_does_not_wait_for_replies_that_do_not_come_and_calls_
     await scheduler.run()
     sent = world.provider.count("submit")
     assert sent > 0
-    assert await world.ledger.recover() == sent
+    assert await world.ledger.change(recover) == sent
     assert (await places(world))["unknown"] == sent
 
 

@@ -13,6 +13,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from engine.job.states import State
+from engine.ledger.flights import pending_after
 from engine.ledger.group_commit import InlineCommitter
 from engine.ledger.ledger import Ledger
 from engine.ledger.schema import open_for_writing
@@ -78,7 +79,7 @@ async def test_every_act_finds_what_led_to_it_on_disk(build: Callable[..., World
     world.fetcher.fetch = witness.before("download", world.fetcher.fetch)
     world.provider.duration_of = lambda _: 1.0
     await add_jobs(world.ledger, 1)
-    (flight,) = await world.ledger.pending_after(-1, 1)
+    (flight,) = await world.ledger.read(pending_after, -1, 1)
 
     assert isinstance(await world.life.submit(flight), Submitted)
     assert isinstance(await world.life.poll(flight), Finished)

@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from engine.job.states import UNWRITTEN, State, may_become
 from engine.ledger.group_commit import RefusedChange
 from engine.ledger.ledger import OutputMark
+from engine.ledger.recovery import recover
 from engine.ledger.reopening import Selection
 from engine.ledger.totals import count_again, totals
 from engine.provider.protocol import Metrics
@@ -183,7 +184,7 @@ class Life(RuleBasedStateMachine):
         """Forget everything but the ledger, as kill -9 does, and recover."""
         self.ledger.close()
         self._open()
-        self.do(self.ledger.recover())
+        self.do(self.ledger.change(recover))
 
     @rule(job=any_job, step=st.sampled_from(("intend", "accepted", "stored", "released", "unknown", "failed")))
     def step_out_of_turn(self, job: int, step: str) -> None:

@@ -42,7 +42,6 @@ from engine.provider_configs import configs_by_provider
 from engine.run_log import RunLog
 from engine.run_providers import Common, RunProviders
 from engine.scheduling.deadline import Deadline, Target
-from engine.scheduling.schedulers import total
 from engine.scheduling.stop import Manner, Stop
 from engine.summary import exit_code_of, summarise
 
@@ -136,7 +135,7 @@ class Run:
     @property
     def tally(self) -> Tally:
         """The figures of the whole run as they are; read only."""
-        return total(list(self._providers.tallies.values()))
+        return self._providers.tally
 
     @property
     def _own_tally(self) -> Tally:
@@ -416,7 +415,6 @@ class Run:
         tally.lines = found.lines
         tally.succeeded, tally.failed, tally.invalid = found.succeeded, found.failed, found.invalid
         tally.unknown, tally.held, tally.written = found.unknown, found.held, found.written
-        tally.spent_usd = found.spent_usd
         if self._providers.further:
             waiting = await self._ledger.waiting_by_provider()
         else:

@@ -21,7 +21,7 @@ from engine.provider_configs import configs_by_provider
 from engine.scheduling.halt import Canary
 from engine.scheduling.landing import Rules
 from engine.scheduling.scheduler import Scheduler
-from engine.scheduling.schedulers import Schedulers
+from engine.scheduling.schedulers import Schedulers, total
 from engine.scheduling.spend import Spend
 from engine.scheduling.tally import Tally
 
@@ -98,6 +98,16 @@ class RunProviders:
             name: Parts(configs[name], connection, clock=clock, rng=rng) for name, connection in connections.items()
         }
         self.tallies = {name: Tally() for name in connections}
+        self._spend: Spend | None = None
+
+    @property
+    def tally(self) -> Tally:
+        """The figures of all providers together; there is one book of the money."""
+        whole = total(list(self.tallies.values()))
+        if self._spend is not None:
+            whole.spent_usd, whole.reserved_usd = self._spend.spent_usd, self._spend.at_provider_usd
+            whole.mean_usd = self._spend.mean_usd
+        return whole
 
     @property
     def first(self) -> Connection:
@@ -232,6 +242,7 @@ class RunProviders:
             highest_usd=accounts.highest_usd,
             written_off_usd=accounts.written_off_usd,
         )
+        self._spend = spend
         # Before any scheduler works: one that read this later would reserve again for what another has settled since.
         for job, model, price_usd in accounts.reserved:
             spend.reserve(job, price_usd or spend.price_usd(model), counted=False)

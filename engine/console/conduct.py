@@ -24,6 +24,7 @@ from engine.console.messages import harmless, say, say_error, say_hint, warn
 from engine.console.progress import Progress
 from engine.console.words import duration_words
 from engine.errors import EngineError, ExitCode
+from engine.job.money import usd_words
 from engine.ledger.inputs import recorded_input
 from engine.ledger.reopening import Reopened
 from engine.run import STREAM_BROKEN, Run
@@ -305,19 +306,19 @@ def _accounts(run: Run) -> str:
     ]
     return (
         f"{found.lines} lines: {', '.join(filter(None, parts))}; "
-        f"${found.spent_usd:,.2f} spent{_reserved_words(found.reserved_usd)}, {found.media_bytes / 1e6:,.1f} MB in "
-        f"{harmless(str(run.directory.root))}"
+        f"{usd_words(found.spent_usd)} spent{_reserved_words(found.reserved_usd)}, "
+        f"{found.media_bytes / 1e6:,.1f} MB in {harmless(str(run.directory.root))}"
     )
 
 
 def _reserved_words(reserved_usd: float) -> str:
-    return f" and ${reserved_usd:,.2f} reserved" if reserved_usd else ""
+    return f" and {usd_words(reserved_usd)} reserved" if reserved_usd else ""
 
 
 def _what_is_left(run: Run) -> str:
     found = run.result
     if found.unknown:
-        price = f", ${found.at_risk_usd:,.2f} at risk" if found.at_risk_usd is not None else ""
+        price = f", {usd_words(found.at_risk_usd)} at risk" if found.at_risk_usd is not None else ""
         return f"{found.unknown} submissions have an unknown outcome{price}; they are never submitted again blindly"
     if not found.input_complete and recorded_input(found.input) is None:
         return "the input was not read to its end: for the rest, give the whole input to 'engine run' again"

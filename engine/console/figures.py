@@ -83,10 +83,9 @@ class Figures:
     def projected_usd(self) -> float | None:
         """What the whole batch will have cost if jobs go on costing what they did; None before the first has."""
         tally = self.tally
-        if tally.pending and not tally.succeeded:
+        if tally.pending and tally.mean_usd is None:
             return None
-        mean_usd = tally.spent_usd / max(1, tally.succeeded)
-        return tally.spent_usd + tally.reserved_usd + tally.pending * mean_usd
+        return tally.spent_usd + tally.reserved_usd + tally.pending * (tally.mean_usd or 0.0)
 
     @property
     def eta(self) -> Eta | None:

@@ -9,6 +9,7 @@ import click
 
 from engine.console.messages import harmless, say, warn
 from engine.console.words import duration_words, size_words
+from engine.job.money import usd_words
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
@@ -102,7 +103,7 @@ async def _balance_usd(config: RunConfig) -> float | None:
 
 
 def _lines(made: Plan, balance_usd: float | None) -> list[str]:
-    cost = "unknown" if made.cost_usd is None else f"${made.cost_usd:,.2f}"
+    cost = "unknown" if made.cost_usd is None else f"{usd_words(made.cost_usd)}"
     time = "unknown" if made.wall_s is None else f"about {duration_words(made.wall_s)}, bound by {made.bound_by}"
     lines = [
         f"lines       {made.lines}: {made.jobs} valid, {made.invalid} invalid",
@@ -127,12 +128,12 @@ def _lines(made: Plan, balance_usd: float | None) -> list[str]:
             for file in made.uploads.largest[:LARGEST_SHOWN_MAX]
         ]
     if made.equal_bodies:
-        worth = "" if made.equal_bodies_usd is None else f", ${made.equal_bodies_usd:,.2f}"
+        worth = "" if made.equal_bodies_usd is None else f", {usd_words(made.equal_bodies_usd)}"
         lines.append(
             f"equal       {made.equal_bodies} jobs repeat an earlier body{worth} (budget.dedupe submits them once)"
         )
     if balance_usd is not None:
         enough = "" if made.cost_usd is None or made.cost_usd <= balance_usd else ": not enough for this batch"
-        lines.append(f"balance     ${balance_usd:,.2f}{enough}")
+        lines.append(f"balance     {usd_words(balance_usd)}{enough}")
     lines += [f"no answer   {harmless(url)}: {problem}" for url, problem in made.unanswered_urls.items()]
     return lines

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 from engine.console.figures import Figures
 from engine.console.messages import harmless, say
 from engine.console.words import duration_words, eta_words
+from engine.job.money import usd_words
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -163,7 +164,7 @@ def plain_line(figures: Figures, run: Run) -> str:
         f"{tally.failed + tally.invalid} failed or invalid",
         f"{tally.in_flight} in flight",
         f"{tally.pending} waiting",
-        f"${tally.spent_usd:,.2f}",
+        f"{usd_words(tally.spent_usd)}",
         f"{figures.finished_per_minute:.1f}/min",
         run.fleet and f"fleet: {run.fleet}",
         _eta(figures, run) if run.stop else f"eta {_eta(figures, run)}",
@@ -190,10 +191,10 @@ def _in_flight(tally: Tally, *, narrow: bool) -> str:
 def _money(figures: Figures, *, narrow: bool) -> str:
     tally, projected_usd = figures.tally, figures.projected_usd
     parts = [
-        f"${tally.spent_usd:,.2f} spent",
-        "" if narrow else f"${tally.reserved_usd:,.2f} reserved",
-        "" if projected_usd is None else f"${projected_usd:,.2f} projected",
-        "" if narrow else f"${figures.spent_usd_per_minute:,.2f}/min",
+        f"{usd_words(tally.spent_usd)} spent",
+        "" if narrow else f"{usd_words(tally.reserved_usd)} reserved",
+        "" if projected_usd is None else f"{usd_words(projected_usd)} projected",
+        "" if narrow else f"{usd_words(figures.spent_usd_per_minute)}/min",
     ]
     return " · ".join(part for part in parts if part)
 

@@ -11,6 +11,7 @@ from engine.console.messages import harmless
 from engine.console.words import counted, eta_words
 from engine.errors import UsageError, nearest
 from engine.estimate import Eta
+from engine.job.money import usd_words
 
 if TYPE_CHECKING:
     import sqlite3
@@ -131,7 +132,7 @@ def _json(found: Survey, measured: Vitals, asked: Standing, holder: str | None) 
 def _lines(found: Survey, measured: Vitals, asked: Standing, holder: str | None, run_dir: Path) -> list[str]:
     from engine.controls import standing_words  # noqa: PLC0415
 
-    risk = "" if found.at_risk_usd is None else f" (${found.at_risk_usd:,.2f} at risk)"
+    risk = "" if found.at_risk_usd is None else f" ({usd_words(found.at_risk_usd)} at risk)"
     read = "" if found.input_complete else " so far; the input is not read to its end"
     lines = [
         f"run        {harmless(str(run_dir))}: " + (harmless(holder) if holder else "nobody works on it now"),
@@ -141,9 +142,9 @@ def _lines(found: Survey, measured: Vitals, asked: Standing, holder: str | None,
     ]
     if found.unknown or found.held:
         lines.append(f"set aside  {found.unknown} unknown{risk}, {found.held} held")
-    spent = f"${found.spent_usd:,.2f} spent on {counted(found.submissions, 'submission')}"
-    projected = "" if measured.projected_usd is None else f", ${measured.projected_usd:,.2f} projected"
-    lines.append(f"money      {spent}, ${found.reserved_usd:,.2f} reserved{projected}")
+    spent = f"{usd_words(found.spent_usd)} spent on {counted(found.submissions, 'submission')}"
+    projected = "" if measured.projected_usd is None else f", {usd_words(measured.projected_usd)} projected"
+    lines.append(f"money      {spent}, {usd_words(found.reserved_usd)} reserved{projected}")
     lines.append(f"media      {found.media_bytes / 1e6:,.1f} MB")
     if holder:
         lines += _vital_lines(measured)
@@ -162,7 +163,7 @@ def _lines(found: Survey, measured: Vitals, asked: Standing, holder: str | None,
 def _vital_lines(measured: Vitals) -> list[str]:
     pace = "" if measured.submit_pace_per_minute is None else f" of {measured.submit_pace_per_minute:.1f} allowed"
     submits = f"{measured.submits_per_minute:.1f} submitted/min{pace}"
-    money = f"${measured.spent_usd_per_minute:,.2f}/min"
+    money = f"{usd_words(measured.spent_usd_per_minute)}/min"
     lines = [f"speed      {measured.finished_per_minute:.1f} finished/min, {submits}, {money}"]
     if measured.eta_s is not None and measured.eta_spread_s is not None:
         lines.append(f"eta        {eta_words(Eta(measured.eta_s, measured.eta_spread_s))}")

@@ -17,6 +17,7 @@ from engine.doctor.machine import proxy_for
 from engine.doctor.shape import has_records, shape_of
 from engine.epoch import epoch_of_http_date
 from engine.errors import ExitCode
+from engine.job.money import usd_words
 from engine.ledger.detached import run_detached
 from engine.provider.addresses import address
 from engine.provider.history import rows_of
@@ -188,8 +189,8 @@ class Service:
         known = self._connection.description.models.get(model or "")
         price_usd = self._config.budget.price_usd or (known.price_usd if known else None)
         if price_usd is None:
-            return ok(name, f"${balance_usd:,.2f}; what a job of {model or 'your model'} costs is not known")
-        said = f"${balance_usd:,.2f}; a job of {model or 'your model'} is listed at ${price_usd:,.3f}"
+            return ok(name, f"{usd_words(balance_usd)}; what a job of {model or 'your model'} costs is not known")
+        said = f"{usd_words(balance_usd)}; a job of {model or 'your model'} is listed at ${price_usd:,.3f}"
         if balance_usd < price_usd:
             return warning(name, said, "top the account up: no job can be paid for")
         return ok(name, said)

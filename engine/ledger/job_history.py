@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engine.clock import iso_utc
+from engine.job.money import usd_words
 from engine.job.records import decode_json
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def history_of(db: sqlite3.Connection, id_: str) -> list[Event] | None:
 
 def _attempt_events(attempt: dict[str, Any]) -> Iterator[Event]:
     number = attempt["attempt"]
-    price = "" if attempt["price_usd"] is None else f"${attempt['price_usd']:,.2f} reserved"
+    price = "" if attempt["price_usd"] is None else f"{usd_words(attempt['price_usd'])} reserved"
     yield Event(utc=iso_utc(attempt["intent_utc"]), what="intended", attempt=number, detail=price)
     if attempt["submitted_utc"] is not None:
         detail = f"request {attempt['request_id']}"
@@ -116,11 +117,8 @@ def _attempt_events(attempt: dict[str, Any]) -> Iterator[Event]:
 
 
 def _completion_words(attempt: dict[str, Any]) -> str:
-    measured = (
-        ("cost_usd", "${:,.2f} charged"),
-        ("queue_s", "{:.1f} s queued"),
-        ("inference_s", "{:.1f} s generating"),
-    )
-    parts = [words.format(attempt[name]) for name, words in measured if attempt[name] is not None]
+    measured = (("queue_s", "{:.1f} s queued"), ("inference_s", "{:.1f} s generating"))
+    cost = [] if attempt["cost_usd"] is None else [f"{usd_words(attempt['cost_usd'])} charged"]
+    parts = [*cost, *(words.format(attempt[name]) for name, words in measured if attempt[name] is not None)]
     late = [] if attempt["lag_s"] is None else [f"seen {attempt['lag_s']:.1f} s late"]
     return ", ".join([*parts, *late, f"{attempt['polls']} polls"])

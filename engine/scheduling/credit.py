@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from engine.errors import ExitCode
+from engine.job.money import usd_words
 from engine.provider.protocol import Unavailable
 from engine.scheduling.stop import Manner, Stop
 
@@ -109,7 +110,7 @@ class Credit:
         return not isinstance(balance, Unavailable) and balance >= (self._price_usd() or _SOMETHING_USD)
 
     def _broke(self, balance: float | Unavailable | None) -> Stop:
-        shows = f"; the account shows ${balance:,.2f}" if isinstance(balance, float) else ""
+        shows = f"; the account shows {usd_words(balance)}" if isinstance(balance, float) else ""
         return Stop(
             "no_credit",
             f"the account is out of credit: {self._message}{shows}",

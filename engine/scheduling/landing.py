@@ -79,7 +79,6 @@ class Landing:
                 self._rules.spend.give_back(flight.job)
             self._tally.note_failure(flight.id, flight.error, copies=step.copies)
             self._log.warning("failed", id=flight.id, request_id=flight.request_id, kind=flight.error.kind)
-        self._show_money()
         self._judge(flight, step)
         self._on_down()
         self._on_decided()
@@ -99,12 +98,7 @@ class Landing:
     def settle(self, flight: Flight, cost_usd: float | None) -> None:
         """Take note of what a flight was charged."""
         self._rules.spend.settle(flight.job, flight.model, cost_usd)
-        self._show_money()
         self._on_down()
-
-    def _show_money(self) -> None:
-        self._tally.spent_usd = self._rules.spend.spent_usd
-        self._tally.reserved_usd = self._rules.spend.reserved_usd
 
     def _judge(self, flight: Flight, step: AtRest) -> None:
         """Let the rules see an outcome; one of them may stop the batch. What was cancelled tells them nothing."""

@@ -100,6 +100,7 @@ class Launcher:
     async def submit(self, flight: Flight, permit: Permit) -> None:
         """Submit one job."""
         self._in_flight.board(flight)
+        self._spend.submit(flight.job)
         self._tally.pending -= 1
         self._tally.submitting += 1
         self._tally.submits += 1

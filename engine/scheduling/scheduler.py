@@ -474,7 +474,6 @@ class Scheduler:
         self._agenda.at(self._clock.now() + TICK_S, self._tick)
         if self._tasks is not None and not self._finished.is_set():
             self._downloads.staff(self._tasks)
-        self._tally.reserved_usd = self._spend.reserved_usd
         self._price.look()
         self._disk_reason = self._low_disk()
         self._timekeeper.look()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 OF_ONE_PROVIDER = frozenset({"unauthorized", "no_credit", "contract", "forbidden"})
 """Kinds of stops that say nothing of the other providers."""
+OF_THE_WHOLE = frozenset({"spent_usd", "mean_usd", "reserved_usd"})
 
 
 class Schedulers:
@@ -157,7 +158,10 @@ class Schedulers:
 
 
 def total(tallies: list[Tally]) -> Tally:
-    """Return the figures of several schedulers together; the input is complete for all or for none."""
+    """Return the figures of several schedulers together; the input is complete for all or for none.
+
+    The money is none of a scheduler's: there is one book of it, and whoever has that fills it in.
+    """
     first, *others = tallies
     if not others:
         return first
@@ -171,8 +175,6 @@ def total(tallies: list[Tally]) -> Tally:
         elif field.name in {"throttled_in_minute", "causes"}:
             for counts in values:
                 getattr(summed, field.name).update(counts)
-        elif field.name in {"spent_usd", "reserved_usd"}:  # one account book for the whole run
-            setattr(summed, field.name, max(values))
-        else:
+        elif field.name not in OF_THE_WHOLE:
             setattr(summed, field.name, sum(values))
     return summed

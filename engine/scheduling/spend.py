@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine.errors import ExitCode
+from engine.job.money import usd_words
 from engine.scheduling.stop import Manner, Stop
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ class Spend:
         self._highest_usd = dict(highest_usd or {})
         self._reserved: dict[int, float] = {}
         self._reserved_usd = written_off_usd
+        self._charged = 0
+        self._charged_usd = 0.0
+        self._waiting_usd: dict[int, float] = {}
         self._submitted: set[int] = set()
 
     def __repr__(self) -> str:
@@ -57,8 +61,18 @@ class Spend:
 
     @property
     def reserved_usd(self) -> float:
-        """What the jobs in flight and those with an unknown outcome may still cost."""
+        """What may still be charged: for jobs in flight, for unknown outcomes, and for those whose turn is next."""
         return max(0.0, self._reserved_usd)
+
+    @property
+    def at_provider_usd(self) -> float:
+        """What may still be charged for what the provider was asked for: all of it but what only waits for its turn."""
+        return max(0.0, self._reserved_usd - sum(self._waiting_usd.values()))
+
+    @property
+    def mean_usd(self) -> float | None:
+        """What a submission was charged on average since this process began; None before the first was."""
+        return self._charged_usd / self._charged if self._charged else None
 
     def price_usd(self, model: str) -> float | None:
         """Return what a job of the model is expected to cost: the most one of it did cost, else the listed price."""
@@ -75,10 +89,10 @@ class Spend:
             return f"the price of {model} is not known until its first job is settled" if self._reserved else ""
         if self.spent_usd + self.reserved_usd + price_usd <= self.cost_usd_max + _CENT_FRACTION:
             return ""
-        reserved = f" and ${self.reserved_usd:,.2f} are reserved" if self._reserved else ""
+        reserved = f" and {usd_words(self.reserved_usd)} are reserved" if self._reserved else ""
         return (
-            f"the budget of ${self.cost_usd_max:,.2f} has no room for another job at ${price_usd:,.2f}: "
-            f"${self.spent_usd:,.2f} are spent{reserved}"
+            f"the budget of {usd_words(self.cost_usd_max)} has no room for another job at {usd_words(price_usd)}: "
+            f"{usd_words(self.spent_usd)} are spent{reserved}"
         )
 
     @staticmethod
@@ -90,15 +104,22 @@ class Spend:
         return Stop("budget", refusal, ExitCode.STOPPED, Manner.HARVEST, hint)
 
     def reserve(self, job: int, price_usd: float | None, *, counted: bool = True) -> None:
-        """Set the price of a job aside; ``counted`` says that this process submits it."""
+        """Set the price of a job aside; ``counted`` says that this process is about to submit it."""
         self._reserved_usd += (price_usd or 0.0) - self._reserved.get(job, 0.0)
         self._reserved[job] = price_usd or 0.0
+        if counted:
+            self._waiting_usd[job] = price_usd or 0.0
         if counted and self.jobs_max is not None:
             self._submitted.add(job)
+
+    def submit(self, job: int) -> None:
+        """Take note that a job whose price is set aside is submitted now: it may be charged."""
+        self._waiting_usd.pop(job, None)
 
     def give_back(self, job: int, *, accepted: bool = True) -> None:
         """Release a reservation: the job was not charged, or not even ``accepted``."""
         self._reserved_usd -= self._reserved.pop(job, 0.0)
+        self._waiting_usd.pop(job, None)
         if not accepted:
             self._submitted.discard(job)
 
@@ -112,4 +133,7 @@ class Spend:
             return
         self.give_back(job)
         self.spent_usd += cost_usd
+        if cost_usd:
+            self._charged += 1
+            self._charged_usd += cost_usd
         self._highest_usd[model] = max(cost_usd, self._highest_usd.get(model, 0.0))

@@ -28,8 +28,9 @@ class Tally:
         succeeded, failed, invalid: jobs whose outcome is decided.
         written: result lines in the output.
         unknown, held: jobs set aside.
-        spent_usd: what the provider said it charged.
-        reserved_usd: what jobs in flight and unknown outcomes may still cost; a second old at most.
+        spent_usd: what the providers said they charged.
+        mean_usd: what a submission was charged on average, here; None before the first was.
+        reserved_usd: what jobs in flight and unknown outcomes may still cost.
         in_flight_peak: the most jobs that were in flight at once, here.
         submits, polls, throttles: requests made here.
         throttled_in_minute: how many 429s came in each minute since the epoch, for the picture of a night.
@@ -54,6 +55,7 @@ class Tally:
     unknown: int = 0
     held: int = 0
     spent_usd: float = 0.0
+    mean_usd: float | None = None
     reserved_usd: float = 0.0
     in_flight_peak: int = 0
     submits: int = 0

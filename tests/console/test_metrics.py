@@ -33,7 +33,7 @@ HOST = "127.0.0.1"
 
 def a_run(**figures: Any) -> Any:
     """What of a run a monitor can see."""
-    return SimpleNamespace(tally=Tally(**figures), stop=None, waits_for="", submit_pace_per_minute=50.0)
+    return SimpleNamespace(tally=Tally(**figures), stop=None, waits_for="", fleet="", submit_pace_per_minute=50.0)
 
 
 @pytest.fixture

@@ -93,7 +93,9 @@ def test_failures_are_grouped_by_cause_with_the_last_of_each() -> None:
 
 
 def test_money_and_polling_are_projected_and_averaged() -> None:
-    tally = Tally(succeeded=2, pending=8, spent_usd=9.0, reserved_usd=1.0, polls=11, lag_jobs=2, lag_sum_s=8.0)
+    tally = Tally(
+        succeeded=1, mean_usd=4.5, pending=8, spent_usd=9.0, reserved_usd=1.0, polls=11, lag_jobs=2, lag_sum_s=8.0
+    )
     rows = _rows(tally)
     assert "$46.00 projected" in rows["money"]
     assert rows["polling"].startswith("5.5 polls a job · 4.0 s lag")

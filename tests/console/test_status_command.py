@@ -122,7 +122,7 @@ def test_the_whole_history_of_a_job_is_told_with_times(provider: Provider, jobs:
     times = [event["utc"] for event in events if event["utc"]]
     assert times == sorted(times)
     shown = engine("status", "jobs.run", "--job", "clip-00001", cwd=tmp_path).out
-    assert "$4.47 charged" in shown
+    assert "$4.48 charged" in shown
 
 
 @pytest.mark.parametrize(

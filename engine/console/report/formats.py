@@ -22,6 +22,7 @@ from engine.clock import iso_utc
 from engine.console.messages import harmless
 from engine.console.spreadsheet import inert
 from engine.console.words import counted, duration_words
+from engine.job.money import usd_words
 from engine.store_url import is_store_url
 
 if TYPE_CHECKING:
@@ -145,8 +146,8 @@ def as_markdown(report: Report) -> str:
         f"{found.unknown:,} unknown",
         f"{found.in_flight + found.remaining:,} to come",
     )
-    money = f"${found.spent_usd:,.2f} spent on {counted(found.submissions, 'submission')}"
-    rest = f"${found.reserved_usd:,.2f} reserved, {found.media_bytes / 1e6:,.1f} MB of media"
+    money = f"{usd_words(found.spent_usd)} spent on {counted(found.submissions, 'submission')}"
+    rest = f"{usd_words(found.reserved_usd)} reserved, {found.media_bytes / 1e6:,.1f} MB of media"
     lines = [f"**{_inline(report.name)}**: {', '.join(places)}", "", f"- {money}, {rest}"]
     if report.wall_s is not None:
         lines.append(f"- {duration_words(report.wall_s)}, {report.finished_per_hour or 0:,.1f} jobs an hour")

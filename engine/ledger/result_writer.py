@@ -85,8 +85,6 @@ class ResultWriter:
             await self.rebuild()
         else:
             self._mark = OutputMark(*(facts[f"output_{name}"] for name in OutputMark._fields))
-        if facts.get("output_stale"):
-            await self._ledger.note(output_stale=0)
         self._fd = await asyncio.to_thread(self._open)
         if self._ordered:
             # What an unordered process had promised to a stream keeps its place; the order begins behind it.
@@ -129,8 +127,11 @@ class ResultWriter:
                 lines += len(results)
                 next_seq = results[-1].seq + 1
             size_bytes = file.tell()
+            # Before it has its name: a start after a kill must know it for ours, and writes it anew.
+            await self._ledger.note(output_path=self._mark.path, output_stale=1)
         self._mark = OutputMark(self._mark.path, size_bytes, lines, len(tail), _digest(tail))
         await self._ledger.written((), self._mark)
+        await self._ledger.note(output_stale=0)
 
     async def _claim(self, *, moved: bool) -> None:
         """Make an empty or absent file ours before its first byte; lines written elsewhere before come along."""

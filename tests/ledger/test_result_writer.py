@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import TYPE_CHECKING
 
 import orjson
@@ -71,6 +72,22 @@ def written(path: Path) -> list[tuple[str, int]]:
 async def decided(ledger: Ledger, *jobs: int) -> None:
     for job in jobs:
         await bring_to(ledger, State.STORED, job=job)
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+def kill_at(patch: pytest.MonkeyPatch, holder: object, name: str, which: int) -> None:
+    """Have a function end the process instead of doing its work when it is called for the ``which``-th time."""
+    work, calls = getattr(holder, name), count(1)
+
+    def killed(*args: object, **named: object) -> object:
+        if next(calls) == which:
+            raise KilledError
+        return work(*args, **named)
+
+    patch.setattr(holder, name, killed)
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -228,6 +245,24 @@ async def test_an_output_that_moved_takes_its_lines_along(ledger: Ledger, path: 
     await write(ledger, tmp_path / "elsewhere.jsonl")
     assert written(tmp_path / "elsewhere.jsonl") == [("job-0", 0), ("job-1", 1)]
     assert written(path) == [("job-0", 0)]
+
+
+@pytest.mark.parametrize("killed_at", [("note", 1), ("replace", 1), ("written", 1), ("note", 2)])
+@pytest.mark.parametrize("again", ["elsewhere.jsonl", "third.jsonl"])
+async def test_an_output_whose_move_was_killed_anywhere_can_be_moved_again(
+    ledger: Ledger, path: Path, killed_at: tuple[str, int], again: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add_jobs(ledger, 2)
+    await decided(ledger, 0)
+    await write(ledger, path)
+    with monkeypatch.context() as patch:
+        kill_at(patch, os if killed_at[0] == "replace" else ledger, *killed_at)
+        with pytest.raises(KilledError):
+            await write(ledger, path.with_name("elsewhere.jsonl"))
+    await decided(ledger, 1)
+    for _ in range(2):
+        await write(ledger, path.with_name(again))
+        assert written(path.with_name(again)) == [("job-0", 0), ("job-1", 1)]
 
 
 @pytest.mark.parametrize("before", [0, 1])

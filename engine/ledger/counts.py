@@ -16,6 +16,10 @@ _UNDECIDED = (
     "SELECT state, count(*) FROM job INDEXED BY job_unfinished"  # noqa: S608 (our own words)
     f" WHERE state <> 'done' AND state NOT IN ({_DECIDED}) GROUP BY state"
 )
+_OWED = (
+    "SELECT count(*) FROM job INDEXED BY job_unfinished"  # noqa: S608 (our own words)
+    f" WHERE state <> 'done' AND state IN ({_DECIDED})"
+)
 _PENDING = "SELECT count(*) FROM job INDEXED BY job_unfinished WHERE state = 'pending' AND state <> 'done'"
 _COPIES = (
     "SELECT count(*) FROM input INDEXED BY input_copies CROSS JOIN job USING (job)"
@@ -40,6 +44,11 @@ def count_jobs(db: sqlite3.Connection) -> dict[str, int]:
     return dict(db.execute(_UNDECIDED).fetchall()) | {
         status: decided[status] for status in get_args(Status) if decided[status]
     }
+
+
+def count_owed(db: sqlite3.Connection) -> int:
+    """Return how many jobs have an outcome whose result line is still to be written."""
+    return int(db.execute(_OWED).fetchone()[0])
 
 
 def count_waiting(db: sqlite3.Connection) -> int:

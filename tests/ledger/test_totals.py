@@ -11,7 +11,7 @@ import pytest
 
 from engine.job.states import State
 from engine.ledger.accounts import accounts
-from engine.ledger.counts import count_jobs, count_waiting
+from engine.ledger.counts import count_jobs, count_owed, count_waiting
 from engine.ledger.flights import flights_in, pending_after, unknowns
 from engine.ledger.recovery import recover
 from engine.ledger.result_lines import load_results, unwritten_jobs
@@ -52,7 +52,7 @@ def measured(db: sqlite3.Connection) -> object:
     return vitals(db, survey(db), now_utc=UTC)
 
 
-@pytest.mark.parametrize("look", [survey, measured, count_jobs, count_waiting, accounts, totals])
+@pytest.mark.parametrize("look", [survey, measured, count_jobs, count_owed, count_waiting, accounts, totals])
 def test_no_look_at_the_whole_reads_a_whole_table(look: Callable[[sqlite3.Connection], object], tmp_path: Path) -> None:
     with closing(open_for_writing(tmp_path / "run.db")) as db:
         asked = list[str]()

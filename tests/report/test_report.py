@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import sqlite3
 from contextlib import closing
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from engine.ledger.schema import open_for_reading
 from tests.report.ledgers import BEGIN_UTC, HOSTILE, make_run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from engine.console.report.figures import Report
@@ -66,6 +68,51 @@ def test_every_job_is_in_it_and_the_places_add_up(found: Report, page: JobPage) 
     assert sum(bucket.submitted for bucket in found.timeline) == found.survey.submissions
     assert found.timeline[-1].spent_usd == pytest.approx(found.survey.spent_usd)
     assert sum(bucket.throttled for bucket in found.timeline) == 0  # they came after the last submission
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Callable[..., list[str]]:
+    """Give a function that makes a run, changes its ledger, and returns the promises that look broken then."""
+
+    def broken(*changes: str) -> list[str]:
+        path = make_run(tmp_path / "night.run", JOBS) / "run.db"
+        with closing(sqlite3.connect(path)) as db, db:
+            for change in changes:
+                db.execute(change)
+        with closing(open_for_reading(path)) as db:
+            found = gather(db, name="night.run", made_utc=BEGIN_UTC + 5_000, running=None)
+        return [promise.promise for promise in found.promises if not promise.kept]
+
+    return broken
+
+
+CHARGED_AGAIN = "INSERT INTO attempt (job, attempt, intent_utc, cost_usd) VALUES (0, 2, 0.0, 4.475)"
+SECOND = "UPDATE job SET attempts = 2 WHERE job = 0"
+AT_A_WISH = "UPDATE job SET attempts = 2, attempts_before = 1 WHERE job = 0"
+
+
+def test_a_job_that_was_charged_twice_is_told(broken: Callable[..., list[str]]) -> None:
+    assert broken(CHARGED_AGAIN, SECOND) == ["No job was paid for twice"]
+
+
+def test_what_a_person_had_paid_for_again_breaks_no_promise(broken: Callable[..., list[str]]) -> None:
+    assert broken(CHARGED_AGAIN, AT_A_WISH) == []
+
+
+OWED = "UPDATE job SET state = 'stored', seq = NULL WHERE job = 0"
+ONE_LINE_LESS = "UPDATE meta SET value = value - 1 WHERE key = 'output_lines'"
+STALE = "INSERT INTO meta VALUES ('output_stale', 1)"
+
+
+def test_an_outcome_without_a_line_is_told(broken: Callable[..., list[str]]) -> None:
+    assert broken(ONE_LINE_LESS) == ["Every outcome has its line"]
+
+
+@pytest.mark.parametrize("changes", [(OWED, ONE_LINE_LESS), (STALE, ONE_LINE_LESS)])
+def test_a_line_that_waits_for_its_turn_or_its_file_breaks_no_promise(
+    broken: Callable[..., list[str]], changes: tuple[str, ...]
+) -> None:
+    assert broken(*changes) == []
 
 
 def test_what_is_in_flight_is_what_was_submitted_and_not_completed(found: Report) -> None:

@@ -15,6 +15,7 @@ import msgspec
 
 from engine import __version__
 from engine.console.report.timeline import Bucket, timeline
+from engine.ledger.counts import count_owed
 from engine.ledger.survey import Survey, survey
 
 if TYPE_CHECKING:
@@ -66,6 +67,12 @@ _DURATIONS = (
 )
 _LAGS = f"SELECT lag_s {_LAST_ATTEMPT} AND lag_s IS NOT NULL"
 _POLLS = f"SELECT polls {_LAST_ATTEMPT} AND polls > 0"
+_PAID_TWICE = (
+    # What a person asked to have tried again was forgiven: nobody but that person has it paid for once more.
+    "SELECT count(*) FILTER (WHERE unasked > 1), count(*) FILTER (WHERE unasked <= 1) FROM"
+    " (SELECT count(*) FILTER (WHERE attempt > attempts_before) AS unasked FROM attempt JOIN job USING (job)"
+    " WHERE cost_usd > 0 GROUP BY job HAVING count(*) > 1)"
+)
 
 
 def gather(db: sqlite3.Connection, *, name: str, made_utc: float, running: str | None) -> Report:
@@ -91,7 +98,7 @@ def gather(db: sqlite3.Connection, *, name: str, made_utc: float, running: str |
         survey=found,
         wall_s=wall_s,
         finished_per_hour=round(3600 * decided / wall_s, 2) if wall_s and decided else None,
-        promises=tuple(_promises(db, found)),
+        promises=tuple(_promises(db, found, facts)),
         timeline=timeline(db, throttles=_throttles(facts)),
         durations=histogram(db.execute(_DURATIONS)),
         lags=histogram(db.execute(_LAGS)),
@@ -133,20 +140,21 @@ def _span(db: sqlite3.Connection) -> tuple[float | None, float | None]:
     return first, last
 
 
-def _promises(db: sqlite3.Connection, found: Survey) -> Iterable[Promise]:
+def _promises(db: sqlite3.Connection, found: Survey, facts: dict[str, Any]) -> Iterable[Promise]:
     decided = found.succeeded + found.failed + found.invalid
-    (twice,) = db.execute(
-        "SELECT count(*) FROM (SELECT job FROM attempt WHERE cost_usd > 0 GROUP BY job HAVING count(*) > 1)"
-    ).fetchone()
+    twice, wished = db.execute(_PAID_TWICE).fetchone()
+    again = f"; {wished:,} were paid for again at a person's wish" if wished else ""
     yield Promise(
         "No job was paid for twice",
         twice == 0,
-        f"{found.submissions:,} submissions were accepted; {twice:,} jobs have two that were charged",
+        f"{found.submissions:,} submissions were accepted; {twice:,} jobs have two that were charged{again}",
     )
+    owed = count_owed(db)
+    waiting = f"; {owed:,} more are decided and about to be written" if owed else ""
     yield Promise(
         "Every outcome has its line",
-        found.written == decided,
-        f"{found.written:,} lines are written of {decided:,} outcomes",
+        bool(facts.get("output_stale")) or found.written + owed == decided,
+        f"{found.written:,} lines are written of {decided:,} outcomes{waiting}",
     )
     (files, unchecked) = db.execute("SELECT count(*), count(*) FILTER (WHERE checks = '') FROM file").fetchone()
     yield Promise("Every file was verified", unchecked == 0, f"{files:,} files; 'engine verify' checks them again")

@@ -87,7 +87,7 @@ def test_a_database_of_another_program_is_refused_and_untouched(
 
 
 @both
-@pytest.mark.parametrize("version", [SCHEMA_VERSION + 1, 0])
+@pytest.mark.parametrize("version", [SCHEMA_VERSION + 1, SCHEMA_VERSION - 1, 0])
 def test_another_format_is_refused(opener: Callable[[Path], sqlite3.Connection], version: int, db_path: Path) -> None:
     create(db_path)
     pragma(db_path, f"PRAGMA user_version = {version}")

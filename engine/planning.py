@@ -138,6 +138,12 @@ class Offer(NamedTuple):
         takes = upload.inline or upload.wrap or self.config.provider.upload_url or self.description.upload_url
         return Inspector(upload.bytes_max) if takes else None
 
+    @property
+    def is_inline(self) -> bool:
+        """Whether a job carries its local files inside itself."""
+        uploads = self.config.provider.upload_url or self.description.upload_url
+        return self.description.upload.inline and not uploads
+
 
 def offers_of(config: RunConfig) -> dict[str, Offer]:
     """Return the providers of a configuration by name, the first one first.
@@ -183,11 +189,12 @@ async def make_plan(source: InputSource, config: RunConfig, *, check_urls: bool)
             await reader.run()
             found: Found = await ledger.read(lambda db: _look(db, offers))
             problems = await _unanswered(ledger, config) if check_urls else {}
-            uploads = await _uploads(ledger, inspectors, catalogue, offers)
+            forecaster = await _local_files(ledger, catalogue, offers)
         finally:
             ledger.close()
     made = estimate(found, config, offers, warnings=[_numbered(reader, text) for text in reader.warnings])
-    return msgspec.structs.replace(made, unanswered_urls=problems, uploads=uploads)
+    warnings = (*made.warnings, *forecaster.changed)
+    return msgspec.structs.replace(made, unanswered_urls=problems, uploads=forecaster.forecast(), warnings=warnings)
 
 
 def estimate(found: Found, config: RunConfig, offers: Mapping[str, Offer], *, warnings: list[str]) -> Plan:
@@ -261,20 +268,13 @@ def makespan_s(models: Sequence[ModelPlan], offer: Offer, submissions: int) -> t
     return bounds[bound_by] + typical_s, bound_by
 
 
-async def _uploads(
-    ledger: Ledger,
-    inspectors: Mapping[str, Inspector | None],
-    catalogue: Mapping[str, Model],
-    offers: Mapping[str, Offer],
-) -> FileForecast:
+async def _local_files(ledger: Ledger, catalogue: Mapping[str, Model], offers: Mapping[str, Offer]) -> Forecaster:
     """Add up the local files of all jobs; each was found to be one that its provider takes."""
-    inspector = next((inspector for inspector in inspectors.values() if inspector is not None), None)
-    if inspector is None:
-        return FileForecast()
-    forecaster = Forecaster(catalogue)
-    async for block in _blocks(ledger):
-        await asyncio.to_thread(forecaster.add, block)
-    return forecaster.forecast(inline=all(offer.description.upload.inline for offer in offers.values()))
+    forecaster = Forecaster(catalogue, inline={name: offer.is_inline for name, offer in offers.items()})
+    if any(offer.inspector for offer in offers.values()):
+        async for block in _blocks(ledger):
+            await asyncio.to_thread(forecaster.add, block)
+    return forecaster
 
 
 async def _blocks(ledger: Ledger) -> AsyncIterator[list[Flight]]:

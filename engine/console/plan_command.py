@@ -13,6 +13,7 @@ from engine.job.money import usd_words
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
+    from engine.input_files.forecast import FileForecast
     from engine.ledger.input_source import InputSource
     from engine.planning import Plan
 
@@ -121,8 +122,9 @@ def _lines(made: Plan, balance_usd: float | None) -> list[str]:
         f"in flight   up to {made.in_flight_safe} can be harvested before their records expire",
     ]
     if made.uploads.files:
-        how = "sent inside the jobs" if made.uploads.inline else "uploaded once per content"
-        lines.append(f"local files {made.uploads.files}, {size_words(made.uploads.bytes)}, {how}; the largest:")
+        lines.append(
+            f"local files {made.uploads.files}, {size_words(made.uploads.bytes)}, {_way_of(made.uploads)}; the largest:"
+        )
         lines += [
             f"            {harmless(file.path)} ({size_words(file.bytes)}, {file.content_type})"
             for file in made.uploads.largest[:LARGEST_SHOWN_MAX]
@@ -137,3 +139,9 @@ def _lines(made: Plan, balance_usd: float | None) -> list[str]:
         lines.append(f"balance     {usd_words(balance_usd)}{enough}")
     lines += [f"no answer   {harmless(url)}: {problem}" for url, problem in made.unanswered_urls.items()]
     return lines
+
+
+def _way_of(files: FileForecast) -> str:
+    if files.inline:
+        return "sent inside the jobs"
+    return "uploaded once per content" + (f", {files.inline_files} sent inside the jobs" if files.inline_files else "")

@@ -26,6 +26,7 @@ from engine.config import RunConfig
 from engine.errors import ExitCode, UsageError
 from engine.fleet.address import usable_fleet
 from engine.job.job import body_sha256, derived_id
+from engine.job.json_types import json_problem
 from engine.ledger.program_source import ProgramSource
 from engine.ledger.result_lines import load_written
 from engine.run_request import RunRequest
@@ -54,10 +55,10 @@ class Job:
     """One generation to be paid for once.
 
     Attributes:
-        params: what is sent, exactly; JSON types.
+        params: what is sent, exactly; JSON types alone.
         id: names the job in the run for good; without one, it follows from model and params, with a number for repeats.
         model: the provider's model; without one, ``provider.model`` of the configuration.
-        metadata: comes back with the result and is never sent; JSON types.
+        metadata: comes back with the result and is never sent; JSON types alone.
     """
 
     params: dict[str, Any]
@@ -156,7 +157,7 @@ class Run:
 
         Raises:
             EngineError: the run cannot go on, or a job's id was used for other params before.
-            TypeError: a job holds something that JSON cannot.
+            TypeError: a job holds something that JSON cannot, such as a NaN, a date or a tuple; the message says where.
         """
         if self._tasks:
             raise UsageError("process was called before", hint="open the run again for further jobs")
@@ -196,6 +197,8 @@ class Run:
             self._results.put_nowait(None)
 
     async def _take(self, job: Job) -> None:
+        if problem := json_problem(job.params, "params") or json_problem(job.metadata, "metadata"):
+            raise TypeError(f"in the job {job.id!r} {problem}" if job.id is not None else f"in a job {problem}")
         while self._is_full():  # noqa: ASYNC110 (three parts of the run empty it, and none knows of this program)
             await asyncio.sleep(LOOK_S)
         digest = body_sha256(job.model or self._run.default_model or "", job.params)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from engine.errors import ConfigError, nearest
+from engine.job.json_types import json_problem
 from engine.toml_tables import (
     API_KEY_HINT,
     checked_value,
@@ -131,24 +132,12 @@ def _value(setting: Setting, struct: type[msgspec.Struct]) -> Any:
 def _free_value(setting: Setting) -> object:
     """Return a value of a free table, which must survive being stored as JSON."""
     refuse_api_keys(setting.value, place=setting.place)
-    try:
-        return msgspec.json.decode(msgspec.json.encode(_json_only(setting.value)))
-    except (TypeError, ValueError, OverflowError):
+    if json_problem(setting.value, setting.key):
         raise ConfigError(
             f"{setting.place} must be a finite number, a text, true, false, or a list or table of these,"
             f" not {shown(setting.value)}"
-        ) from None
-
-
-def _json_only(value: object) -> object:
-    """Return ``value``, or raise TypeError for what JSON has no way to write: dates, nan and infinities."""
-    if isinstance(value, dict):
-        return {str(name): _json_only(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_json_only(part) for part in value]
-    if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and value - value == 0):
-        return value
-    raise TypeError
+        )
+    return setting.value
 
 
 def _check_key(setting: Setting, root: type[msgspec.Struct]) -> None:

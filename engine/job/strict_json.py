@@ -15,8 +15,9 @@ from typing import Any, NoReturn
 from engine.job.model_name import shown
 
 DEPTH_MAX = 64
-_INTEGER_MIN = -(2**63)
-_INTEGER_MAX = 2**64 - 1
+INTEGER_MIN = -(2**63)
+INTEGER_MAX = 2**64 - 1
+"""The integers that the writer of the lines, orjson, can write."""
 _INTEGER_CHARS_SAFE = 18
 _INTEGER_CHARS_MAX = 20
 
@@ -88,7 +89,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _integer(digits: str) -> int:
     if len(digits) <= _INTEGER_CHARS_SAFE:
         return int(digits)
-    if len(digits) <= _INTEGER_CHARS_MAX and _INTEGER_MIN <= (number := int(digits)) <= _INTEGER_MAX:
+    if len(digits) <= _INTEGER_CHARS_MAX and INTEGER_MIN <= (number := int(digits)) <= INTEGER_MAX:
         return number
     raise NotStrictJsonError(f"the integer {shown(digits)[1:-1]} has more than 64 bits")
 

@@ -6,6 +6,7 @@ import ast
 import asyncio
 import re
 from contextlib import aclosing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,9 +170,24 @@ async def test_what_is_no_job_is_said_so(simulator: Simulator, tmp_path: Path) -
     assert found.status == "invalid"
     assert found.error is not None
     assert "audio_url" in found.error.message
-    with pytest.raises(TypeError):
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (Job({"image_url": object()}), "in a job params.image_url is of the type object"),
+        (Job({**job(1).params, "seed": float("nan")}, id="clip-1"), "in the job 'clip-1' params.seed is nan"),
+        (
+            Job(job(1).params, metadata={"on": datetime(2026, 1, 1, tzinfo=UTC)}),
+            "in a job metadata.on is of the type datetime",
+        ),
+    ],
+)
+async def test_what_json_cannot_hold_is_no_job(simulator: Simulator, tmp_path: Path, bad: Job, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
         async with Run.open(tmp_path / "b.run", config(simulator)) as run:
-            await taken(run, [Job({"image_url": object()})])
+            await taken(run, [bad])
+    assert simulator.bill().accepted == 0
 
 
 async def test_a_failing_iterable_raises_where_its_results_are_taken(simulator: Simulator, tmp_path: Path) -> None:

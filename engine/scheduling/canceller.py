@@ -71,7 +71,8 @@ class Canceller:
             case NotFound() if sent_before:
                 return await self._end(flight, paid=True)
             case CancelAsked(paid):
-                flight.cancel_wanted, flight.cancel_paid = False, paid
+                self._drop_wish(flight)
+                flight.cancel_paid = paid
                 return CancelUnderWay()
             case CancelRefused(reason) | NotFound(reason) | WrongContract(reason):
                 return await self._refused(flight, reason)
@@ -87,12 +88,13 @@ class Canceller:
                 assert_never(verdict)
 
     async def _end(self, flight: Flight, *, paid: bool) -> AtRest:
+        self._drop_wish(flight)
         flight.error = cancelled("cancelled at the provider", paid=paid)
-        self._tries.pop(flight.job, None)
         return AtRest(succeeded=False, copies=await self._ledger.failed(flight.job, flight.attempts, flight.error))
 
     async def _refused(self, flight: Flight, reason: str) -> NotCancelled:
-        flight.cancel_wanted = flight.cancel_sent = False
+        self._drop_wish(flight)
+        flight.cancel_sent = False
         await self._book.dropped(flight.job)
         return NotCancelled(reason)
 
@@ -100,6 +102,11 @@ class Canceller:
         """Look, and ask, again; after some tries only look: it may have been cancelled by any of them."""
         tries = self._tries[flight.job] = self._tries.get(flight.job, 0) + 1
         if tries >= TRIES_MAX:
-            flight.cancel_wanted = False
+            self._drop_wish(flight)
             return NotCancelled(reason)
         return AskAgain(backoff_s(tries, first_s=RETRY_FIRST_S, max_s=RETRY_MAX_S, rng=self._rng))
+
+    def _drop_wish(self, flight: Flight) -> None:
+        """Ask no more; a later wish to cancel the same job has all its tries."""
+        flight.cancel_wanted = False
+        self._tries.pop(flight.job, None)

@@ -180,6 +180,23 @@ async def test_what_the_provider_does_not_cancel_goes_on(
 
 
 @on_virtual_clock
+async def test_a_second_wish_to_cancel_has_all_its_tries(build: Callable[..., World]) -> None:
+    world = build(per_minute=60.0)
+    world.provider.cancellable, world.provider.duration_of = True, lambda _: 3000.0
+    world.provider.cancel_script.extend([Unavailable("sick")] * (2 * TRIES_MAX - 1))
+    scheduler = await world.with_jobs(1)
+    running = asyncio.create_task(scheduler.run())
+    await world.clock.sleep(60)
+    await cancel(world, scheduler, "job-0")
+    await world.clock.sleep(600)
+    assert world.provider.count("cancel") == TRIES_MAX
+    await cancel(world, scheduler, "job-0")
+    await running
+    assert world.provider.count("cancel") == 2 * TRIES_MAX
+    assert (await errors(world))["job-0"].kind == "cancelled"
+
+
+@on_virtual_clock
 async def test_a_provider_that_cannot_cancel_is_not_asked_to(build: Callable[..., World]) -> None:
     world = build(per_minute=60.0)
     scheduler = await world.with_jobs(2)

@@ -284,15 +284,18 @@ class Reconciler:
 
     async def _adopt(self, case: Case, row: HistoryRow) -> None:
         flight = case.flight
-        submitted_utc = row.created_utc or flight.intent_utc
+        # One that was accepted before knows when; taken up by a later process, it may know nothing else.
+        accepted_utc = flight.submitted_utc if flight.request_id else 0.0
+        submitted_utc = row.created_utc or accepted_utc or flight.intent_utc
         try:
             await self._ledger.accepted(flight.job, flight.attempts, row.request_id, utc=submitted_utc)
         except RefusedChange:
             # Its row was claimed while we looked: the reply of an equal job came after all.
             self._looked(case, answered=False)
             return
+        if not accepted_utc:
+            flight.submitted_at = flight.intended_at
         flight.request_id, flight.submitted_utc = row.request_id, submitted_utc
-        flight.submitted_at = flight.intended_at
         flight.error, flight.failures = None, 0
         del self._cases[flight.job]
         self._log.info("adopted", id=flight.id, request_id=row.request_id)

@@ -1,8 +1,9 @@
 """Read one JSON value so that nothing in it can be lost, changed or understood in two ways.
 
-Refused are duplicate keys, numbers that would change their value, NUL, halves of surrogate pairs, deep nesting
-and whatever else the JSON standard does not allow. The standard library's parser does the work; its hooks and
-a scan before it do the refusing. Knows nothing of jobs.
+Refused are duplicate keys, integers of more than 64 bits, fractions that would become infinite or 0, NUL, halves of
+surrogate pairs, deep nesting and whatever else the JSON standard does not allow. A fraction with more digits than a
+double holds is rounded, as every reader of JSON rounds it. The standard library's parser does the work; its hooks and a
+scan before it do the refusing. Knows nothing of jobs.
 """
 
 from __future__ import annotations

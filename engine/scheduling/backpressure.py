@@ -1,7 +1,7 @@
 """How many jobs may be in flight at once: what we can harvest, and what the provider works off, in time.
 
 A record lives for an hour. What is in flight needs two more requests each, so it must drain within half of that
-at the pace of reading; and by Little's law what the provider finishes in that time bounds what waits at the
+at the pace of reading; and by Little's law what the provider finishes in six tenths of it bounds what waits at the
 provider, however long its queue is. Both hold from the first second on, long before the first record is old.
 What waits to be downloaded bounds it too, once the line proves too narrow; see ``backlog``.
 Decides about numbers; knows nothing of who submits.
@@ -95,7 +95,7 @@ class Backpressure:
                 f"{self._can_harvest()} in flight are what {self._reads.per_minute:.0f} requests/min bring home "
                 f"before their records expire ({life_min:.0f} min)"
             )
-        return f"{self._can_work_off()} in flight are what the provider finishes in {life_min * WORK_OFF_SHARE:.0f} min"
+        return f"{self._can_work_off()} in flight are what the provider finishes in {self._work_off_s() / 60:.0f} min"
 
     def finished(self) -> None:
         """Take note of a request that was found finished."""
@@ -114,7 +114,7 @@ class Backpressure:
         return self.max_in_flight if bound is None else max(1, bound)
 
     def _can_work_off(self) -> int:
-        """Return what the provider finishes in half the life of a record; no bound while too little is known."""
+        """Return what the provider finishes within ``_work_off_s``; no bound while too little is known."""
         service_s = self._service_s or 0.0
         window_s = max(self._record_life_s * RATE_LIFE_SHARE, RATE_DURATIONS * service_s)
         now = self._clock.now()
@@ -126,4 +126,8 @@ class Backpressure:
         since_s = max(now - self._first_at, service_s / 2, 1.0)
         span_s = max(now - self._finished[0], 1.0) if len(self._finished) == RATE_JOBS_MAX else window_s
         per_s = len(self._finished) / min(window_s, since_s, span_s)
-        return max(1, int(per_s * max(self._record_life_s * WORK_OFF_SHARE, SERVICE_FACTOR * service_s)))
+        return max(1, int(per_s * self._work_off_s()))
+
+    def _work_off_s(self) -> float:
+        """Return in how many seconds the provider must finish all that is in flight: longer if its jobs are long."""
+        return max(self._record_life_s * WORK_OFF_SHARE, SERVICE_FACTOR * (self._service_s or 0.0))

@@ -67,7 +67,7 @@ async def test_a_provider_that_works_off_little_gets_little(clock: VirtualClock)
     found, _ = pressure(clock)
     await finish(found, clock, per_minute=10, minutes=40)
     assert 300 < found.bound <= 10 * 60 * 0.6 + 1
-    assert "the provider finishes" in found.reason(500)
+    assert "the provider finishes in 36 min" in found.reason(500)
 
 
 @on_virtual_clock
@@ -75,6 +75,7 @@ async def test_jobs_as_long_as_their_records_do_not_starve_the_run(clock: Virtua
     found, _ = pressure(clock, typical_s=3_300.0)
     await finish(found, clock, per_minute=1, minutes=110)
     assert found.bound >= 55
+    assert "the provider finishes in 82 min" in found.reason(500)  # half as much again as a job takes
 
 
 @on_virtual_clock

@@ -68,14 +68,6 @@ IN_FLIGHT: frozenset[State] = frozenset({State.SUBMITTING, State.SUBMITTED, Stat
 UNWRITTEN: frozenset[State] = frozenset({State.STORED, State.FAILED, State.INVALID})
 """The outcome is decided; the result line is owed."""
 
-UNSETTLED: frozenset[State] = frozenset({State.SUBMITTING, State.UNKNOWN})
-"""Found at start, these may have been paid for without our knowing: never submitted again blindly."""
-
-
-def may_become(state: State, after: State) -> bool:
-    """Say whether the table allows ``state`` to become ``after``."""
-    return after in TRANSITIONS[state]
-
 
 def origins_of(after: State) -> frozenset[State]:
     """Return every state that may become ``after``; the ledger guards its updates with it."""

@@ -23,7 +23,6 @@ GONE = frozenset({403, 404, 410})
 
 # A modification time proves that nothing changed only when it was old already as the answer was made.
 SETTLED_S = 60
-NUMBER_DIGITS_MAX = 18
 
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.ASCII)

@@ -16,7 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from engine.job.states import UNWRITTEN, State, may_become
+from engine.job.states import TRANSITIONS, UNWRITTEN, State
 from engine.ledger.group_commit import RefusedChange
 from engine.ledger.ledger import OutputMark
 from engine.ledger.recovery import recover
@@ -197,7 +197,7 @@ class Life(RuleBasedStateMachine):
             "unknown": State.UNKNOWN,
             "failed": State.FAILED,
         }[step]
-        if may_become(self.model[job], after):
+        if after in TRANSITIONS[self.model[job]]:
             return
         calls: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
             "intend": lambda: self.ledger.intend(job, 9, utc=UTC),

@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from engine.errors import ConfigError, nearest
 from engine.job.model_name import model_name_problem
+from engine.loopback import LOOPBACK
 from engine.settings import Setting, build, sections_of, setting_of_override, settings_of_tables
 from engine.store_url import StoreUrl, is_store_url, parse_store_url, store_setting_problem, store_url_problem
 from engine.toml_tables import field_sentences, field_types, read_toml, shown, type_words
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 PRESETS = ("segmind", "segmind-sync", "simulator", "fal", "replicate", "runway", "bfl", "luma")
 
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z", re.ASCII)
 _UNSAFE = re.compile(r"[\s\x00-\x1f\x7f]")
 
@@ -414,7 +414,7 @@ def api_url_problem(url: str) -> str:
     if set(url) & set("@?#"):
         # Not repeated: it may be a password.
         return "must be an https URL without user, password, '?' or '#'"
-    if url.startswith("http://") and host not in _LOOPBACK:
+    if url.startswith("http://") and host not in LOOPBACK:
         return f"must be an https URL: over http to {host} the key would cross the network in clear text"
     return ""
 

@@ -24,6 +24,7 @@ WORDS = (
     "engine.clock",
     "engine.backoff",
     "engine.epoch",
+    "engine.loopback",
     "engine.estimate",
     "engine.toml_tables",
     "engine.store_url",

@@ -19,6 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 from engine import __version__
 from engine.connection import describe
 from engine.doctor.check import Check, ok, problem, warning
+from engine.loopback import LOOPBACK
 from engine.parts import read_concurrency, submit_concurrency
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ FILES_OF_ITS_OWN = 64
 """Ledger, log, output, the sockets of a monitor, modules being loaded: measured at 24, with room."""
 FILES_PER_DOWNLOAD = 3
 """A socket, the part, and its directory while that is synced."""
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 INSTALL_HINT = "install it as tested: pip install -c requirements.lock media-batch-engine"
 

@@ -1,6 +1,7 @@
-"""Whether a value is made of what JSON has: what is sent must be what was written, and writers of JSON improvise.
+"""The types that JSON has: what people call them, and whether a value is made of nothing else.
 
-They write ``nan`` as ``null``, and a date or a tuple as something that is read back as another type. Pure.
+What is sent must be what was written, and writers of JSON improvise: they write ``nan`` as ``null``, and a date or a
+tuple as something that is read back as another type. Pure.
 """
 
 from __future__ import annotations
@@ -8,6 +9,21 @@ from __future__ import annotations
 import math
 
 from engine.job.strict_json import DEPTH_MAX, INTEGER_MAX, INTEGER_MIN
+
+_TYPES: dict[type, str] = {
+    type(None): "null",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+}
+
+
+def type_words(value: object) -> str:
+    """Return what JSON calls the type of ``value``: ``an object``."""
+    return _TYPES.get(type(value), type(value).__name__)
 
 
 def json_problem(value: object, name: str, *, depth: int = 0) -> str:

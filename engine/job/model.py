@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from engine.errors import nearest
+from engine.job.json_types import type_words
 from engine.job.local_file import is_local_file
 from engine.job.model_name import provider_of, shown
 
@@ -137,7 +138,7 @@ def unknown_model_warning(name: str, catalogue: Mapping[str, Model]) -> str:
 def uri_problem(value: object) -> str:
     """Say what is wrong with ``value`` as the address of an input, or return an empty string."""
     if not isinstance(value, str):
-        return f"is {_json_type(value)}"
+        return f"is {type_words(value)}"
     if _URI.match(value) and len(value) <= URI_BYTES_MAX and (value.isascii() or len(value.encode()) <= URI_BYTES_MAX):
         return ""
     return "" if is_local_file(value) else _uri_explanation(value)
@@ -165,31 +166,16 @@ def _is_one_of(value: object, allowed: tuple[Any, ...]) -> bool:
     return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in allowed)
 
 
-_JSON_TYPES: dict[type, str] = {
-    type(None): "null",
-    bool: "a boolean",
-    int: "a number",
-    float: "a number",
-    str: "a string",
-    list: "an array",
-    dict: "an object",
-}
-
-
-def _json_type(value: object) -> str:
-    return _JSON_TYPES.get(type(value), type(value).__name__)
-
-
 def _of_type(*types: type) -> Callable[[object], str]:
     # By identity of the type, because a bool is an int to isinstance.
-    return lambda value: "" if type(value) in types else f"is {_json_type(value)}"
+    return lambda value: "" if type(value) in types else f"is {type_words(value)}"
 
 
 def _integer_problem(value: object) -> str:
     # JSON does not tell 5 from 5.0, and many writers spell every number as a float.
     if type(value) is int or (type(value) is float and value.is_integer()):
         return ""
-    return f"is {shown(value)}" if isinstance(value, float) else f"is {_json_type(value)}"
+    return f"is {shown(value)}" if isinstance(value, float) else f"is {type_words(value)}"
 
 
 _KINDS: dict[str, tuple[str, Callable[[object], str]]] = {

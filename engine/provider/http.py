@@ -21,6 +21,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from engine.job.model_name import bare_model
+from engine.loopback import LOOPBACK
 from engine.provider.addresses import address, content_address, key_headers
 from engine.provider.cancelling import cancel_verdict
 from engine.provider.protocol import NotFound, Result, Unavailable, WrongContract
@@ -50,7 +51,9 @@ WHOLE_BODY_BYTES_MAX = 1024 * 1024
 _READ_BLOCK_BYTES = 65_536
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 6}
 """Seconds of silence before the first sign of life, seconds between two, signs unanswered before it is given up."""
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+_NETWORK_ERRORS = (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError, asyncio.IncompleteReadError, ValueError)
+"""What aiohttp raises where the network or the server failed: ValueError for some replies that are malformed."""
 
 
 class _Exchange:
@@ -222,7 +225,7 @@ class HttpProvider:
                 limit=connections_max, force_close=force_close, socket_factory=_watched_socket
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=host not in _LOOPBACK,
+            trust_env=host not in LOOPBACK,
             trace_configs=[trace],
             auto_decompress=True,
         )
@@ -256,12 +259,7 @@ class HttpProvider:
                 return Reply(response.status, self._redacted(response.headers), body.replace(self._key, REDACTED))
         except aiohttp.ClientConnectorCertificateError as error:
             return NoReply(f"the certificate of {error.host} was refused", sent=exchange.sent, bad_certificate=True)
-        except aiohttp.ClientSSLError as error:
-            return NoReply(_reason(error), sent=exchange.sent)
-        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError, asyncio.IncompleteReadError) as error:
-            return NoReply(_reason(error), sent=exchange.sent)
-        except ValueError as error:
-            # aiohttp raises ValueError for some malformed replies; nothing was decided by the server.
+        except _NETWORK_ERRORS as error:
             return NoReply(_reason(error), sent=exchange.sent)
 
     def _redacted(self, headers: CIMultiDictProxy[str]) -> Mapping[str, str]:

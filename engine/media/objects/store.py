@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from engine.errors import ConfigError, UsageError
+from engine.loopback import LOOPBACK
 from engine.media.failures import StoreRefusedError
 from engine.media.objects.answers import overdue, store_error
 
@@ -40,7 +41,6 @@ FLOOR_BYTES_PER_S = 64 * 1024
 """A request that is slower than this, beyond the time for an answer, is given up."""
 SHA256 = "sha256"
 """The name of the metadata that holds the digest."""
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 PROBE = ".engine-probe-"
 PROBE_CONTENT = b"written by engine to see whether it can; safe to remove"
 

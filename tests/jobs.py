@@ -10,7 +10,7 @@ from engine.job.job import body_sha256
 from engine.job.records import JobError, StoredFile, encode_json
 from engine.job.states import State
 from engine.ledger.group_commit import InlineCommitter
-from engine.ledger.intake import InputRow, SpoolMark
+from engine.ledger.intake import InputRow, SpoolMark, add_lines
 from engine.ledger.ledger import Ledger, OutputMark
 from engine.ledger.schema import open_for_writing
 from engine.provider.protocol import Metrics
@@ -55,7 +55,7 @@ def read_to(lines: int, *, complete: bool = True) -> SpoolMark:
 async def add_jobs(ledger: Ledger, count: int, *, complete: bool = True) -> None:
     """Add jobs number 0 to ``count`` - 1 with the ids job-0, job-1, ..."""
     rows = [job_row(line, id_=f"job-{line - 1}", prompt=f"p{line}") for line in range(1, count + 1)]
-    await ledger.add_lines(rows, read_to(count, complete=complete))
+    await ledger.change(add_lines, rows, read_to(count, complete=complete))
 
 
 async def bring_to(ledger: Ledger, state: State, *, job: int = 0, request_id: str | None = None) -> None:

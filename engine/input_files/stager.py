@@ -18,6 +18,7 @@ from engine.input_files.inspection import InputFileError
 from engine.input_files.references import may_hold_references, references, replaced
 from engine.job.local_file import local_path
 from engine.job.records import decode_json, encode_json
+from engine.ledger.uploads import Upload, last_upload, note_upload
 from engine.provider.protocol import Uploaded, UploadRefused
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Stager:
             return UploadRefused(f"{reference.place}: the file {path} {error}")
 
     async def _uploaded(self, digest: bytes) -> Uploaded | None:
-        found = await self._ledger.upload_of(self._provider, digest)
+        found = await self._ledger.read(last_upload, self._provider, digest)
         if found is None or self._clock.utc() - found.utc > self._life_s:
             return None
         return Uploaded(found.url)
@@ -163,5 +164,6 @@ class Stager:
         if isinstance(verdict, Uploaded):
             # By what was read just now: the file may have changed since its digest was taken.
             digest = hashlib.sha256(file.content).digest()
-            await self._ledger.note_upload(self._provider, digest, verdict.url, utc=self._clock.utc())
+            upload = Upload(verdict.url, self._clock.utc())
+            await self._ledger.change(note_upload, self._provider, digest, upload)
         return verdict

@@ -1,4 +1,4 @@
-"""How a line of the input enters the ledger: its id, its repeats, and whose copy it is.
+"""How lines of the input enter the ledger: block by block, each with its id, its repeats, and whose copy it is.
 
 An id that was not given follows from the content, and repeats of the same content are numbered. Where equal
 bodies are to be paid for once, the first of them is the *original*; the others are copies that wait for it.
@@ -6,16 +6,19 @@ bodies are to be paid for once, the first of them is the *original*; the others 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.job.job import occurrence_id
+from engine.job.model_name import provider_of
 from engine.job.records import JobError, encode_json
 from engine.job.states import BIRTH, State
 from engine.ledger.copies import answer_copies
+from engine.ledger.moves import note
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class InputRow(NamedTuple):
@@ -64,7 +67,26 @@ class Spooled(NamedTuple):
         return sum(self.pending.values()) + self.copies + self.invalid
 
 
-def insert_line(db: sqlite3.Connection, job: int, row: InputRow, *, dedupe: bool) -> str:
+def add_lines(db: sqlite3.Connection, rows: Sequence[InputRow], mark: SpoolMark, *, dedupe: bool = False) -> Spooled:
+    """Take a block of input lines in, with the mark up to which the input is read.
+
+    Args:
+        db: the ledger.
+        rows: the lines, in order.
+        mark: how far the input is read with them.
+        dedupe: whether equal bodies are to be submitted once.
+    """
+    (first,) = db.execute("SELECT coalesce(max(job), -1) + 1 FROM input").fetchone()
+    places: Counter[tuple[str, str]] = Counter()
+    for offset, row in enumerate(rows):
+        place = _insert(db, first + offset, row, dedupe=dedupe)
+        places[place, provider_of(row.model or "") if place == "pending" else ""] += 1
+    note(db, {f"input_{name}": value for name, value in mark._asdict().items()})
+    pending = {provider: count for (place, provider), count in places.items() if place == "pending"}
+    return Spooled(pending, places["copies", ""], places["invalid", ""])
+
+
+def _insert(db: sqlite3.Connection, job: int, row: InputRow, *, dedupe: bool) -> str:
     """Insert one line; returns the field of ``Spooled`` that it counts for. A line whose id is taken is invalid."""
     error, id_, occurrence = row.error, row.id, 0
     if error is None and not row.id_given:

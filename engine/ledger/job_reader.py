@@ -17,7 +17,7 @@ from engine.job.job import body_sha256
 from engine.job.job_line import JobLine, LineError, parse_job_line
 from engine.job.line_splitter import LINE_BYTES_MAX, LineSplitter, Oversized
 from engine.job.records import JobError, encode_json
-from engine.ledger.intake import InputRow, SpoolMark
+from engine.ledger.intake import InputRow, SpoolMark, add_lines
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -176,7 +176,7 @@ class JobReader:
 
     async def _spool(self, lines: Sequence[NumberedLine], mark: SpoolMark) -> None:
         rows = await asyncio.to_thread(self._rows, lines)
-        spooled = await self._ledger.add_lines(rows, mark, dedupe=self._dedupe)
+        spooled = await self._ledger.change(add_lines, rows, mark, dedupe=self._dedupe)
         self._mark = mark
         self._on_spooled(spooled)
 

@@ -7,10 +7,8 @@ not allow. Knows nothing of HTTP, and nothing of why a change is made.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
-from engine.job.model_name import provider_of
 from engine.job.records import JobError, StoredFile, decode_json, encode_json
 from engine.job.states import State
 from engine.ledger.accounts import accounts
@@ -18,7 +16,6 @@ from engine.ledger.claims import claims, first_intent_after
 from engine.ledger.copies import answer_copies
 from engine.ledger.counts import count_jobs, count_waiting, count_waiting_by_provider, providers_of_unfinished
 from engine.ledger.group_commit import GroupCommitter
-from engine.ledger.intake import InputRow, Spooled, SpoolMark, insert_line
 from engine.ledger.moves import move, note, set_attempt_error
 from engine.ledger.outcomes import accept, record
 from engine.ledger.reopening import reopen
@@ -53,13 +50,6 @@ class OutputMark(NamedTuple):
     lines: int
     tail_bytes: int
     tail_sha256: str
-
-
-class Upload(NamedTuple):
-    """Where a content was uploaded to, and when."""
-
-    url: str
-    utc: float
 
 
 class Ledger:
@@ -117,29 +107,6 @@ class Ledger:
     async def facts(self) -> dict[str, Any]:
         """Return all facts about the run by name."""
         return dict(await self.read(lambda db: db.execute("SELECT key, value FROM meta").fetchall()))
-
-    # --- the input --------------------------------------------------------------------------------
-
-    async def add_lines(self, rows: Sequence[InputRow], mark: SpoolMark, *, dedupe: bool = False) -> Spooled:
-        """Take a block of input lines in, with the mark up to which the input is read; all or nothing.
-
-        Args:
-            rows: the lines, in order.
-            mark: how far the input is read with them.
-            dedupe: whether equal bodies are to be submitted once.
-        """
-
-        def change(db: sqlite3.Connection) -> Spooled:
-            (first,) = db.execute("SELECT coalesce(max(job), -1) + 1 FROM input").fetchone()
-            places: Counter[tuple[str, str]] = Counter()
-            for offset, row in enumerate(rows):
-                place = insert_line(db, first + offset, row, dedupe=dedupe)
-                places[place, provider_of(row.model or "") if place == "pending" else ""] += 1
-            note(db, {f"input_{name}": value for name, value in mark._asdict().items()})
-            pending = {provider: count for (place, provider), count in places.items() if place == "pending"}
-            return Spooled(pending, places["copies", ""], places["invalid", ""])
-
-        return await self._committer.commit(change)
 
     # --- the life of a job ------------------------------------------------------------------------
 
@@ -290,25 +257,6 @@ class Ledger:
 
         def change(db: sqlite3.Connection) -> None:
             move(db, job, State.HELD, error=encode_json(error))
-
-        await self._committer.commit(change)
-
-    # --- uploaded files ---------------------------------------------------------------------------
-
-    async def upload_of(self, provider: str, sha256: bytes) -> Upload | None:
-        """Return the last upload of a content to a provider, if there was one."""
-        row = await self.read(
-            lambda db: db.execute(
-                "SELECT url, utc FROM upload WHERE provider = ? AND sha256 = ?", (provider, sha256)
-            ).fetchone()
-        )
-        return None if row is None else Upload(*row)
-
-    async def note_upload(self, provider: str, sha256: bytes, url: str, *, utc: float) -> None:
-        """Record where a content was uploaded to."""
-
-        def change(db: sqlite3.Connection) -> None:
-            db.execute("INSERT OR REPLACE INTO upload VALUES (?, ?, ?, ?)", (provider, sha256, url, utc))
 
         await self._committer.commit(change)
 

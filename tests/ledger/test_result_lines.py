@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine.job.states import State
+from engine.ledger.intake import add_lines
 from engine.ledger.result_lines import load_results, load_written, promised_jobs, unwritten_jobs, unwritten_run
 from tests.jobs import FILE, REFUSED, add_jobs, bad_row, bring_to, job_row, read_to
 
@@ -21,7 +22,7 @@ async def line_of(ledger: Ledger, job: int) -> ResultLine:
 
 async def test_a_success_carries_its_files_cost_and_timings(ledger: Ledger) -> None:
     row = job_row(1, id_="job-0", prompt="a")._replace(metadata=b'{"row": 17}')
-    await ledger.add_lines([row], read_to(1))
+    await ledger.change(add_lines, [row], read_to(1))
     await bring_to(ledger, State.STORED)
     line = await line_of(ledger, 0)
     assert (line.id, line.line, line.seq, line.status, line.attempts) == ("job-0", 1, 7, "succeeded", 1)
@@ -42,7 +43,7 @@ async def test_a_failure_carries_its_error_and_no_files(ledger: Ledger) -> None:
 
 
 async def test_an_invalid_line_has_no_model_and_no_attempts(ledger: Ledger) -> None:
-    await ledger.add_lines([bad_row(3)], read_to(3))
+    await ledger.change(add_lines, [bad_row(3)], read_to(3))
     line = await line_of(ledger, 0)
     assert (line.status, line.id, line.line, line.model, line.attempts) == ("invalid", None, 3, None, 0)
 

@@ -13,6 +13,7 @@ from engine.clock import iso_utc
 from engine.errors import UsageError
 from engine.job.states import State
 from engine.ledger import result_table
+from engine.ledger.intake import add_lines
 from engine.ledger.result_lines import load_results
 from engine.ledger.result_table import FIXED, Kind, result_rows, table_columns
 from engine.ledger.schema import open_for_reading
@@ -59,7 +60,7 @@ def flattened(line: dict[str, Any]) -> dict[str, Any]:
 
 async def test_each_job_at_rest_has_the_row_of_its_result_line_in_input_order(ledger: Ledger, db_path: Path) -> None:
     await add_jobs(ledger, 6)
-    await ledger.add_lines([bad_row(7)], read_to(7))
+    await ledger.change(add_lines, [bad_row(7)], read_to(7))
     places = (State.FAILED, State.DONE, State.SUBMITTED, State.STORED, State.UNKNOWN, State.PENDING)
     for job, state in enumerate(places):
         await bring_to(ledger, state, job=job)
@@ -73,7 +74,7 @@ async def test_each_job_at_rest_has_the_row_of_its_result_line_in_input_order(le
 
 async def test_a_copy_has_the_file_of_its_original_and_cost_nothing(ledger: Ledger, db_path: Path) -> None:
     rows = [job_row(1, id_="a", prompt="same"), job_row(2, id_="b", prompt="same")]
-    await ledger.add_lines(rows, read_to(2), dedupe=True)
+    await ledger.change(add_lines, rows, read_to(2), dedupe=True)
     await bring_to(ledger, State.STORED)
     found = table(db_path, "id", "file", "files", "cost_usd")
     assert [list(row.values()) for row in found] == [["a", FILE.path, 1, 4.5], ["b", FILE.path, 1, 0.0]]
@@ -90,14 +91,14 @@ async def test_only_the_rows_and_columns_that_are_asked_for(ledger: Ledger, db_p
 async def add_metadata(ledger: Ledger, *values: Any) -> None:
     """Add invalid lines, which are at rest at once, with these metadata."""
     rows = [bad_row(line)._replace(metadata=orjson.dumps(value)) for line, value in enumerate(values, start=1)]
-    await ledger.add_lines(rows, read_to(len(rows)))
+    await ledger.change(add_lines, rows, read_to(len(rows)))
 
 
 async def test_names_of_all_lines_are_columns_in_the_order_of_their_first_appearance(
     ledger: Ledger, db_path: Path
 ) -> None:
     rows = [job_row(1, zebra="z", prompt="p"), job_row(2, prompt="q", ärger="ü"), bad_row(3)]
-    await ledger.add_lines([rows[0], rows[1]._replace(metadata=b'{"a,b":1,"":2}'), rows[2]], read_to(3))
+    await ledger.change(add_lines, [rows[0], rows[1]._replace(metadata=b'{"a,b":1,"":2}'), rows[2]], read_to(3))
     assert list(names_and_kinds(db_path)) == [
         "params_zebra", "params_prompt", "params_ärger", "metadata_a,b", "metadata_",
     ]  # fmt: skip

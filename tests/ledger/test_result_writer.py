@@ -16,6 +16,7 @@ import pytest
 from engine.errors import OutputError, StorageError, UsageError
 from engine.job.states import State
 from engine.ledger import durable, result_writer
+from engine.ledger.intake import add_lines
 from engine.ledger.result_writer import ResultWriter
 from tests.jobs import add_jobs, bad_row, bring_to, job_row, open_inline, read_to
 from tests.waiting import wait_until
@@ -95,7 +96,7 @@ def kill_at(patch: pytest.MonkeyPatch, holder: object, name: str, which: int) ->
 
 async def test_each_decided_job_gets_one_line_and_the_rest_none(ledger: Ledger, path: Path) -> None:
     rows = [job_row(1, id_="ok", prompt="a"), bad_row(2), job_row(3, id_="bad", prompt="b"), job_row(4, id_="later")]
-    await ledger.add_lines(rows, read_to(4))
+    await ledger.change(add_lines, rows, read_to(4))
     await decided(ledger, 0)
     await bring_to(ledger, State.FAILED, job=2)
     heard: list[ResultLine] = []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine.job.states import State
+from engine.ledger.intake import add_lines
 from engine.ledger.survey import survey
 from tests.jobs import UNKNOWN_OUTCOME, UTC, add_jobs, bad_row, bring_to, read_to
 
@@ -30,7 +31,7 @@ async def test_every_line_is_counted_in_exactly_one_place(ledger: Ledger) -> Non
     await add_jobs(ledger, len(PLACES))
     for job, state in enumerate(PLACES):
         await bring_to(ledger, state, job=job)
-    await ledger.add_lines([bad_row(100)], read_to(100))
+    await ledger.change(add_lines, [bad_row(100)], read_to(100))
     found = await ledger.read(survey)
     assert (found.remaining, found.in_flight, found.unknown, found.held) == (1, 3, 1, 1)
     assert (found.succeeded, found.failed, found.invalid) == (2, 1, 1)
@@ -66,7 +67,7 @@ async def test_causes_are_grouped_by_kind_with_an_example(ledger: Ledger) -> Non
     await add_jobs(ledger, 2)
     for job in range(2):
         await bring_to(ledger, State.FAILED, job=job)
-    await ledger.add_lines([bad_row(9)], read_to(9))
+    await ledger.change(add_lines, [bad_row(9)], read_to(9))
     causes = (await ledger.read(survey)).causes
     assert [(cause.status, cause.kind, cause.jobs, cause.example_line) for cause in causes] == [
         ("failed", "rejected", 2, 1),

@@ -13,6 +13,7 @@ import pytest
 from engine.errors import ExitCode, StorageError
 from engine.job.records import JobError
 from engine.job.states import State
+from engine.ledger.intake import add_lines
 from engine.ledger.recovery import recover
 from engine.media.failures import DownloadError
 from engine.provider.protocol import (
@@ -432,7 +433,7 @@ async def test_jobs_that_come_while_it_works_are_taken_in(build: Callable[..., W
 
 async def add_block(world: World, first: int) -> None:
     rows = [job_row(line, id_=f"j{line}", prompt=f"p{line}") for line in range(first + 1, first + 11)]
-    await world.ledger.add_lines(rows, read_to(first + 10, complete=False))
+    await world.ledger.change(add_lines, rows, read_to(first + 10, complete=False))
 
 
 # --- taking up ------------------------------------------------------------------------------------

@@ -26,12 +26,13 @@ from engine.job.model_name import FIRST_PROVIDER
 from engine.learning import Learning, profile_path
 from engine.ledger.ballast import Ballast
 from engine.ledger.control_journal import ControlJournal
+from engine.ledger.counts import count_waiting, count_waiting_by_provider
 from engine.ledger.durable import make_directory, replacement
 from engine.ledger.inputs import recorded_input
 from engine.ledger.job_reader import JobReader, spool_mark
 from engine.ledger.ledger import Ledger
 from engine.ledger.recovery import recover
-from engine.ledger.reopening import Reopened
+from engine.ledger.reopening import Reopened, reopen
 from engine.ledger.result_writer import ResultWriter
 from engine.ledger.run_dir import RunDir, RunLock
 from engine.ledger.survey import survey
@@ -242,7 +243,7 @@ class Run:
         await self._chronicle.open()
         recovered = await self._ledger.change(recover)
         if self._request.reopen is not None:
-            self.reopened = await self._ledger.reopen(self._request.reopen)
+            self.reopened = await self._ledger.change(reopen, self._request.reopen)
         self._reader = await self._open_reader()
         self._writer = await self._open_writer()
         await self._note_beginning()
@@ -416,9 +417,9 @@ class Run:
         tally.succeeded, tally.failed, tally.invalid = found.succeeded, found.failed, found.invalid
         tally.unknown, tally.held, tally.written = found.unknown, found.held, found.written
         if self._providers.further:
-            waiting = await self._ledger.waiting_by_provider()
+            waiting = await self._ledger.read(count_waiting_by_provider)
         else:
-            waiting = {FIRST_PROVIDER: await self._ledger.waiting()}
+            waiting = {FIRST_PROVIDER: await self._ledger.read(count_waiting)}
         for name, of_provider in tallies.items():
             of_provider.pending = waiting.get(name, 0)
             of_provider.input_complete = self._reader is None

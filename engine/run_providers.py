@@ -15,6 +15,8 @@ from engine.fleet.fleet import Fleet
 from engine.input_files.intake import FileIntake
 from engine.job.model_name import FIRST_PROVIDER, provider_of
 from engine.learning import Learned
+from engine.ledger.accounts import accounts as read_accounts
+from engine.ledger.counts import providers_of_unfinished
 from engine.media.transfer import as_url
 from engine.parts import Parts
 from engine.provider_configs import configs_by_provider
@@ -191,7 +193,7 @@ class RunProviders:
         facts = await ledger.facts()
         begun_with = {FIRST_PROVIDER: facts.get("provider"), **json.loads(facts.get("providers") or "{}")}
         missing = begun_with.keys() - self._connections.keys()
-        if missing and (needed := sorted(missing & await ledger.unfinished_providers())):
+        if missing and (needed := sorted(missing & await ledger.read(providers_of_unfinished))):
             raise UsageError(
                 f"this run has jobs of the provider {needed[0]!r}, which the configuration lacks",
                 hint=f"give the same configuration again, with [providers.{needed[0]}]",
@@ -233,7 +235,7 @@ class RunProviders:
 
     async def schedulers(self, common: Common, found: Survey) -> Schedulers:
         """Return the schedulers, one for each provider, ready to run."""
-        request, accounts = common.request, await common.ledger.accounts()
+        request, accounts = common.request, await common.ledger.read(read_accounts)
         spend = Spend(
             cost_usd_max=self._config.budget.cost_usd_max,
             jobs_max=request.jobs_max,

@@ -1,8 +1,9 @@
 """The ledger: what every job is, was and cost. The truth of a run.
 
-Each method is one change that is durable when its await returns; whoever acts outside acts after that.
-Every change of state goes through ``moves.move``, which lets SQLite itself refuse what ``job/states.py`` does
-not allow. Knows nothing of HTTP, and nothing of why a change is made.
+Each method is one change that is durable when its await returns; whoever acts outside acts after that. Here is the life
+of a job. What else is read or changed is a function of the connection in a file beside this one, handed to ``read`` or
+``change``. Every change of state goes through ``moves.move``, which lets SQLite itself refuse what ``job/states.py``
+does not allow. Knows nothing of HTTP, and nothing of why a change is made.
 """
 
 from __future__ import annotations
@@ -11,14 +12,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeV
 
 from engine.job.records import JobError, StoredFile, decode_json, encode_json
 from engine.job.states import State
-from engine.ledger.accounts import accounts
-from engine.ledger.claims import claims, first_intent_after
 from engine.ledger.copies import answer_copies
-from engine.ledger.counts import count_jobs, count_waiting, count_waiting_by_provider, providers_of_unfinished
 from engine.ledger.group_commit import GroupCommitter
 from engine.ledger.moves import move, note, set_attempt_error
 from engine.ledger.outcomes import accept, record
-from engine.ledger.reopening import reopen
 from engine.ledger.schema import open_for_writing
 
 if TYPE_CHECKING:
@@ -27,10 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engine.job.flight import Flight
-    from engine.ledger.accounts import Accounts
-    from engine.ledger.claims import Claims
     from engine.ledger.group_commit import Committer
-    from engine.ledger.reopening import Reopened, Selection
     from engine.provider.protocol import Metrics
 
 
@@ -98,11 +92,7 @@ class Ledger:
 
     async def note(self, **facts: str | float | None) -> None:
         """Record facts about the run under their names."""
-
-        def change(db: sqlite3.Connection) -> None:
-            note(db, facts)
-
-        await self._committer.commit(change)
+        await self.change(note, facts)
 
     async def facts(self) -> dict[str, Any]:
         """Return all facts about the run by name."""
@@ -136,7 +126,7 @@ class Ledger:
         Raises:
             RefusedChange: another job already owns that request id.
         """
-        await self._committer.commit(lambda db: accept(db, job, attempt, request_id, utc=utc, addresses=addresses))
+        await self.change(accept, job, attempt, request_id, utc=utc, addresses=addresses)
 
     async def answered(self, flight: Flight, *, metrics: Metrics, output: Any, media: dict[str, Any]) -> None:
         """SUBMITTING → READY in one commit: the reply to the submission ``flight`` was its result.
@@ -177,9 +167,7 @@ class Ledger:
         self, flight: Flight, *, metrics: Metrics, output: Any, media: dict[str, Any], lag_s: float | None
     ) -> None:
         """SUBMITTED or READY → READY: the result is recorded, its files are still to be fetched."""
-        await self._committer.commit(
-            lambda db: record(db, flight, metrics=metrics, output=output, media=media, lag_s=lag_s)
-        )
+        await self.change(record, flight, metrics=metrics, output=output, media=media, lag_s=lag_s)
 
     async def media_of(self, job: int, attempt: int) -> dict[str, Any]:
         """Return where the files of a result are; each may be as long as a reply, so it is read only when needed."""
@@ -279,41 +267,3 @@ class Ledger:
             note(db, {f"output_{name}": value for name, value in mark._asdict().items()})
 
         await self._committer.commit(change)
-
-    # --- what a run goes on with -------------------------------------------------------------------
-
-    async def reopen(self, chosen: Selection) -> Reopened:
-        """DONE → PENDING or READY for failed jobs that a person wants tried again; see ``reopening``."""
-        return await self._committer.commit(lambda db: reopen(db, chosen))
-
-    async def claims(self, model: str, request_ids: Sequence[str]) -> Claims:
-        """Return which jobs own which of ``request_ids``, and who of a model has no id yet; see ``claims``."""
-        return await self._committer.commit(lambda db: claims(db, model, request_ids))
-
-    async def first_intent_after(self, model: str, utc: float) -> float | None:
-        """Return when the first accepted submission of a model after ``utc`` was intended; None if there was none."""
-        return await self._committer.commit(lambda db: first_intent_after(db, model, utc))
-
-    async def accounts(self) -> Accounts:
-        """Return what is reserved, was written off, and was learned of prices; see ``accounts``."""
-        return await self._committer.commit(accounts)
-
-    async def waiting(self) -> int:
-        """Return how many jobs wait to be submitted, copies not counted."""
-        found: int = await self.read(count_waiting)
-        return found
-
-    async def waiting_by_provider(self) -> dict[str, int]:
-        """Return the same by the name of the provider; reads every one of them."""
-        found: dict[str, int] = await self.read(count_waiting_by_provider)
-        return found
-
-    async def unfinished_providers(self) -> set[str]:
-        """Return the names of the providers that jobs which are not at rest belong to; reads every one of them."""
-        found: set[str] = await self.read(providers_of_unfinished)
-        return found
-
-    async def counts(self) -> dict[str, int]:
-        """Count jobs by where they are; see ``count_jobs``."""
-        counts: dict[str, int] = await self.read(count_jobs)
-        return counts

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from engine.job.records import JobError
+from engine.ledger.claims import claims, first_intent_after
 from engine.ledger.group_commit import RefusedChange
 from engine.provider.history import HistoryRow
 from engine.provider.protocol import Unavailable
@@ -246,7 +247,7 @@ class Reconciler:
             for case in group:
                 await self._conclude(case, looked=False, proven=False)
             return
-        ours, claimants = await self._ledger.claims(group[0].flight.model, [row.request_id for row in rows])
+        ours, claimants = await self._ledger.read(claims, group[0].flight.model, [row.request_id for row in rows])
         for flight, row in assign(claimants, rows, owned=ours):
             found = self._cases.get(flight.job)
             if found is not None:
@@ -269,7 +270,7 @@ class Reconciler:
         flight = case.flight
         if shows_later(rows, ours, than_utc=flight.intent_utc):
             return True
-        later_utc = await self._ledger.first_intent_after(flight.model, flight.intent_utc)
+        later_utc = await self._ledger.read(first_intent_after, flight.model, flight.intent_utc)
         if later_utc is None or self._history is None:
             return False
         around = await self._history.rows(
@@ -277,7 +278,7 @@ class Reconciler:
         )
         if isinstance(around, Unavailable):
             return False
-        owners, _ = await self._ledger.claims(flight.model, [row.request_id for row in around])
+        owners, _ = await self._ledger.read(claims, flight.model, [row.request_id for row in around])
         return shows_later(around, owners, than_utc=flight.intent_utc)
 
     # --- concluding -------------------------------------------------------------------------------

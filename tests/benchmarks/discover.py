@@ -18,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.ledger.counts import count_jobs
 from engine.provider.protocol import Throttled
 from tests.benchmarks.tables import print_table, write_json
 from tests.scheduling.conftest import World
@@ -77,7 +78,7 @@ def run_cell(limit: int, kind: str, mode: str, seed: int) -> dict[str, object]:
         last_submit = provider.times("submit")[-1]
         within = [moment for moment in window.admitted if 60 <= moment < last_submit]
         refused = [moment for moment in window.refused if moment >= 60]
-        counts = await world.ledger.counts()
+        counts = await world.ledger.read(count_jobs)
         figures.update(
             limit=limit,
             window=kind,

@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from engine.ledger.counts import count_jobs
 from tests.benchmarks.oracle import RECORD_LIFE_S, Batch, best_makespan_s
 from tests.benchmarks.shapes import SHAPES, Shape
 from tests.benchmarks.tables import print_table, write_json
@@ -53,7 +54,7 @@ def run_cell(per_minute: int, places: int, shape: Shape, seed: int) -> dict[str,
         provider.duration_of, provider.fails, provider.workers = batch.duration_s, batch.fails, batch.workers
         provider.record_life_s = RECORD_LIFE_S
         await (await world.with_jobs(batch.jobs)).run()
-        counts = await world.ledger.counts()
+        counts = await world.ledger.read(count_jobs)
         done = counts.get("succeeded", 0) + counts.get("failed", 0)
         figures.update(
             R=per_minute,

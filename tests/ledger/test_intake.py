@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from engine.ledger.counts import count_jobs
 from engine.ledger.flights import pending_after
 from engine.ledger.intake import Spooled, add_lines
 from tests.jobs import bad_row, job_row, open_inline, read_to
@@ -54,4 +55,4 @@ async def test_a_block_is_taken_in_whole_with_its_mark(ledger: Ledger) -> None:
     await ledger.change(add_lines, [job_row(1, id_="a", prompt="x"), bad_row(2)], mark)
     facts = await ledger.facts()
     assert [facts[f"input_{name}"] for name in mark._fields] == list(mark)
-    assert await ledger.counts() == {"pending": 1, "invalid": 1}
+    assert await ledger.read(count_jobs) == {"pending": 1, "invalid": 1}

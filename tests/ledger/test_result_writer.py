@@ -16,6 +16,7 @@ import pytest
 from engine.errors import OutputError, StorageError, UsageError
 from engine.job.states import State
 from engine.ledger import durable, result_writer
+from engine.ledger.counts import count_jobs
 from engine.ledger.intake import add_lines
 from engine.ledger.result_writer import ResultWriter
 from tests.jobs import add_jobs, bad_row, bring_to, job_row, open_inline, read_to
@@ -109,7 +110,7 @@ async def test_each_decided_job_gets_one_line_and_the_rest_none(ledger: Ledger, 
         ("bad", "failed", 3),
     ]
     assert written(path) == [("ok", 0), (None, 1), ("bad", 2)]
-    assert await ledger.counts() == {"succeeded": 1, "invalid": 1, "failed": 1, "pending": 1}
+    assert await ledger.read(count_jobs) == {"succeeded": 1, "invalid": 1, "failed": 1, "pending": 1}
 
 
 async def test_the_file_is_private(ledger: Ledger, path: Path) -> None:
@@ -210,7 +211,7 @@ async def test_a_full_disk_writes_nothing_off(ledger: Ledger, path: Path, monkey
         patch.setattr(result_writer, "append", half)
         with pytest.raises(StorageError):
             await write(ledger, path)
-    assert await ledger.counts() == {"succeeded": 1}
+    assert await ledger.read(count_jobs) == {"succeeded": 1}
     await write(ledger, path)
     assert written(path) == [("job-0", 0)]
 

@@ -11,6 +11,7 @@ import structlog
 
 from engine.config import RunConfig
 from engine.input_files.stager import Stager
+from engine.ledger.counts import count_jobs
 from engine.ledger.recovery import recover
 from engine.scheduling.durations import Durations
 from engine.scheduling.halt import Canary, HaltRules
@@ -127,7 +128,7 @@ class World:
         """Return a scheduler for what the ledger holds, as a new process builds it."""
         await self.ledger.change(recover)
         scheduler = self.scheduler()
-        self.tally.pending = (await self.ledger.counts()).get("pending", 0)
+        self.tally.pending = (await self.ledger.read(count_jobs)).get("pending", 0)
         self.tally.input_complete = True
         return scheduler
 

@@ -11,8 +11,10 @@ import pytest
 from engine.config import RunConfig
 from engine.errors import ExitCode
 from engine.job.records import JobError, decode_json
+from engine.ledger.accounts import accounts
 from engine.ledger.cancel_book import CancelBook
-from engine.ledger.reopening import Selection
+from engine.ledger.counts import count_jobs
+from engine.ledger.reopening import Selection, reopen
 from engine.provider.protocol import (
     CancelAsked,
     CancelRefused,
@@ -258,7 +260,7 @@ async def test_everything_in_flight_is_cancelled_and_the_rest_waits(build: Calla
     found = await errors(world)
     assert {error.kind for error in found.values()} == {"cancelled"}
     assert len(found) == 30 == world.provider.count("cancel")
-    assert (await world.ledger.counts())["pending"] == 70
+    assert (await world.ledger.read(count_jobs))["pending"] == 70
     scheduler = await world.resumed()
     await scheduler.run()
     assert await places(world) == {"succeeded": 70, "failed": 30}
@@ -345,9 +347,8 @@ async def test_a_job_that_is_tried_again_is_rid_of_the_wish(build: Callable[...,
     world.provider.poll_script.append(Failed("canceled", 200, Metrics()))
     await running
     chosen = Selection(kinds=("cancelled",))
-    assert (await world.ledger.reopen(chosen)).submit == 1  # although something of it may be charged
-    accounts = await world.ledger.accounts()
-    assert accounts.written_off_usd == 0.0  # no price was known
+    assert (await world.ledger.change(reopen, chosen)).submit == 1  # although something of it may be charged
+    assert (await world.ledger.read(accounts)).written_off_usd == 0.0  # no price was known
     await (await world.resumed()).run()
     assert await places(world) == {"succeeded": 1}
     assert world.provider.count("cancel") == 1

@@ -9,6 +9,7 @@ import pytest
 from engine.job.flight import UNNAMED
 from engine.job.records import JobError
 from engine.job.states import State
+from engine.ledger.claims import claims
 from engine.ledger.flights import flights_in, pending_after
 from engine.media.failures import DiskFullError, DownloadError
 from engine.provider.history import HistoryRow
@@ -130,7 +131,7 @@ async def test_an_answer_without_an_id_of_its_own_gets_one(build: Callable[..., 
     assert third.startswith(UNNAMED)
     assert second != third
     # They stay among those that may claim a row of the history: theirs must not become another's.
-    assert {flight.job for flight in (await world.ledger.claims(MODEL, ["r"])).claimants} == {1, 2}
+    assert {flight.job for flight in (await world.ledger.read(claims, MODEL, ["r"])).claimants} == {1, 2}
 
 
 @on_virtual_clock

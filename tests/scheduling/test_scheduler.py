@@ -13,6 +13,7 @@ import pytest
 from engine.errors import ExitCode, StorageError
 from engine.job.records import JobError
 from engine.job.states import State
+from engine.ledger.counts import count_jobs
 from engine.ledger.intake import add_lines
 from engine.ledger.recovery import recover
 from engine.media.failures import DownloadError
@@ -56,7 +57,7 @@ def busiest_minute(times: list[float]) -> int:
 
 
 async def places(world: World) -> dict[str, int]:
-    return await world.ledger.counts()
+    return await world.ledger.read(count_jobs)
 
 
 def stop_after(scheduler: Scheduler, delay_s: float, stop: Stop) -> None:
@@ -116,7 +117,7 @@ def simulate(path: Path, seed: int, jobs: int) -> list[tuple[float, str, str]]:
         world.provider.draw_submit = odd_submission
         world.provider.draw_poll = odd_poll
         await (await world.with_jobs(jobs)).run()
-        counts = await world.ledger.counts()
+        counts = await world.ledger.read(count_jobs)
         assert sum(counts.values()) == jobs
         assert counts["succeeded"] > 0.7 * jobs
         trace.extend(world.provider.trace)

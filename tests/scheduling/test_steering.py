@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from engine.config import RunConfig
+from engine.ledger.counts import count_jobs
 from tests.scheduling.test_scheduler import places
 from tests.virtual_clock import on_virtual_clock
 
@@ -26,7 +27,7 @@ async def test_a_paused_run_submits_nothing_harvests_what_is_in_flight_and_goes_
     before = len(world.provider.times("submit"))
     await world.clock.sleep(3_600)
     assert len(world.provider.times("submit")) == before
-    assert (await world.ledger.counts())["succeeded"] == before
+    assert (await world.ledger.read(count_jobs))["succeeded"] == before
     assert "paused by hand" in scheduler.waits_for
     scheduler.pause("")
     await running

@@ -13,6 +13,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from engine.job.states import State
+from engine.ledger.counts import count_jobs
 from engine.ledger.flights import pending_after
 from engine.ledger.group_commit import InlineCommitter
 from engine.ledger.ledger import Ledger
@@ -94,4 +95,4 @@ async def test_every_act_finds_what_led_to_it_on_disk(build: Callable[..., World
         ("fetch", "SUBMITTED", request_id),
         ("download", "READY", request_id),
     ]
-    assert (await world.ledger.counts())["succeeded"] == 1
+    assert (await world.ledger.read(count_jobs))["succeeded"] == 1

@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from engine.job.records import StoredFile
+from engine.ledger.counts import count_jobs
 from engine.ledger.durable import make_directory
 from engine.ledger.group_commit import InlineCommitter
 from engine.ledger.ledger import Ledger
@@ -166,7 +167,7 @@ async def _work(
             with contextlib.suppress(asyncio.CancelledError):
                 await writing
         await writer.write_owed()
-    counts = await ledger.counts()
+    counts = await ledger.read(count_jobs)
     # A submission that nobody can prove absent, because none came after it, stays unknown and is reported.
     settled = counts.get("succeeded", 0) + counts.get("failed", 0) + counts.get("unknown", 0)
     return bool(settled == sum(counts.values()))

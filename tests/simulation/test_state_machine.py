@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from engine.job.states import TRANSITIONS, UNWRITTEN, State
+from engine.ledger.counts import count_jobs
 from engine.ledger.group_commit import RefusedChange
 from engine.ledger.ledger import OutputMark
 from engine.ledger.recovery import recover
-from engine.ledger.reopening import Selection
+from engine.ledger.reopening import Selection, reopen
 from engine.ledger.totals import count_again, totals
 from engine.provider.protocol import Metrics
 from tests.jobs import FILE, REFUSED, UNKNOWN_OUTCOME, UTC, add_jobs, flight_of, open_inline
@@ -166,7 +167,7 @@ class Life(RuleBasedStateMachine):
         """Do what ``engine retry --all-failed`` does, and with ``unknown`` what a person risks."""
         failed = [job for job, state in self.model.items() if state in {State.DONE, State.FAILED} and self._failed(job)]
         lost = [job for job, state in self.model.items() if unknown and state is State.UNKNOWN]
-        self.do(self.ledger.reopen(Selection(unknown=unknown)))
+        self.do(self.ledger.change(reopen, Selection(unknown=unknown)))
         for job in (*failed, *lost):
             self.model[job] = State.PENDING
         for job in lost:
@@ -229,7 +230,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def every_job_is_counted_in_one_place(self) -> None:
         if hasattr(self, "ledger"):
-            assert sum(self.do(self.ledger.counts()).values()) == JOBS
+            assert sum(self.do(self.ledger.read(count_jobs)).values()) == JOBS
 
     @invariant()
     def the_running_totals_are_what_the_rows_add_up_to(self) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from engine.config import RunConfig
     from engine.input_files.forecast import FileForecast
     from engine.ledger.input_source import InputSource
-    from engine.planning import Plan
+    from engine.planning.plan import Plan
 
 PLAN_VERSION = 1
 LARGEST_SHOWN_MAX = 5
@@ -57,7 +57,8 @@ def plan(
 async def _plan(source: InputSource, config: RunConfig, *, offline: bool, check_urls: bool, as_json: bool) -> int:
     import orjson  # noqa: PLC0415
 
-    from engine.planning import as_record, make_plan  # noqa: PLC0415
+    from engine.planning.plan import as_record  # noqa: PLC0415
+    from engine.planning.planner import make_plan  # noqa: PLC0415
 
     made = await make_plan(source, config, check_urls=check_urls)
     balance_usd = None if offline else await _balance_usd(config)

@@ -45,7 +45,7 @@ from engine.ledger.run_dir import RunDir
 from engine.ledger.survey import Cause, Survey, survey
 from engine.ledger.vitals import vitals
 from engine.media.failures import FailureKind
-from engine.planning import InvalidLine, ModelPlan, Plan
+from engine.planning.plan import InvalidLine, ModelPlan, Plan
 from engine.provider import contract
 from engine.provider.description import ProviderDescription, _ModelTable, _ParameterTable
 from engine.scheduling.stop import Stop

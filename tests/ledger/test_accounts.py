@@ -8,9 +8,10 @@ import pytest
 
 from engine.job.records import JobError
 from engine.job.states import State
+from engine.ledger.accounts import accounts
 from engine.ledger.cancel_book import CancelBook
 from engine.ledger.ledger import OutputMark
-from engine.ledger.reopening import Selection
+from engine.ledger.reopening import Selection, reopen
 from tests.jobs import REFUSED, UNKNOWN_OUTCOME, UTC, add_jobs, bring_to
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ CANCELLED = JobError(kind="cancelled", message="cancelled at the provider", retr
 
 async def books(ledger: Ledger) -> tuple[list[float | None], float]:
     """Return the prices that are reserved, and what is written off."""
-    found = await ledger.accounts()
+    found = await ledger.read(accounts)
     return [reservation.price_usd for reservation in found.reserved], found.written_off_usd
 
 
@@ -40,7 +41,7 @@ async def test_what_a_lost_reply_or_a_request_given_up_may_cost_outlives_the_ret
     await bring_to(ledger, last)
     await ledger.unknown(0, 1, UNKNOWN_OUTCOME)
     assert await books(ledger) == ([PRICE_USD], 0.0)
-    await ledger.reopen(Selection(failed=False, unknown=True))
+    await ledger.change(reopen, Selection(failed=False, unknown=True))
     assert await books(ledger) == ([], PRICE_USD)
     await ledger.intend(0, 2, utc=UTC, price_usd=PRICE_USD)
     await ledger.accepted(0, 2, "another", utc=UTC)
@@ -52,7 +53,7 @@ async def test_so_does_what_a_paid_failure_cost_nobody_knows_how_much(ledger: Le
     await add_jobs(ledger, 1)
     await fail(ledger, error)
     assert await books(ledger) == ([PRICE_USD], 0.0)
-    await ledger.reopen(Selection(pay_again=True))
+    await ledger.change(reopen, Selection(pay_again=True))
     assert await books(ledger) == ([], PRICE_USD)
     await CancelBook(ledger).end_waiting(0)  # the person thought better of it
     assert await books(ledger) == ([PRICE_USD], 0.0)
@@ -69,5 +70,5 @@ async def test_a_failure_that_costs_nothing_leaves_nothing_behind(ledger: Ledger
     await add_jobs(ledger, 1)
     await fail(ledger, REFUSED)
     assert await books(ledger) == ([], 0.0)
-    await ledger.reopen(Selection())
+    await ledger.change(reopen, Selection())
     assert await books(ledger) == ([], 0.0)

@@ -8,8 +8,9 @@ import pytest
 
 from engine.job.states import State
 from engine.ledger.cancel_book import CancelBook
+from engine.ledger.intake import add_lines
 from engine.ledger.ledger import OutputMark
-from engine.ledger.reopening import Reopened, Selection
+from engine.ledger.reopening import Reopened, Selection, reopen
 from tests.jobs import REFUSED, UTC, bring_to, job_row, read_to
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ OUTPUT = OutputMark("results.jsonl", 1, 1, 1, "")
 async def ledger_with_a_cancelled_copy(ledger: Ledger) -> Ledger:
     """A job, and a copy of it that was cancelled by its own id while the job waits."""
     rows = [job_row(1, id_="first", prompt="same"), job_row(2, id_="copy", prompt="same")]
-    await ledger.add_lines(rows, read_to(2), dedupe=True)
+    await ledger.change(add_lines, rows, read_to(2), dedupe=True)
     book = CancelBook(ledger)
     await book.ask(["copy"], everything=False, utc=UTC, control_bytes=0)
     await book.end_waiting(COPY)
@@ -48,14 +49,14 @@ async def test_a_cancelled_copy_is_given_what_its_original_came_to_meanwhile(
     ledger = ledger_with_a_cancelled_copy
     await bring_to(ledger, State.STORED, job=FIRST)
     await ledger.written([(FIRST, 1)], OUTPUT)
-    assert await ledger.reopen(chosen) == Reopened(follow=1)
+    assert await ledger.change(reopen, chosen) == Reopened(follow=1)
     assert await place(ledger, COPY) == ("stored", "succeeded", None)
     assert await CancelBook(ledger).wishes() == []
 
 
 async def test_a_cancelled_copy_waits_with_an_original_that_is_under_way(ledger_with_a_cancelled_copy: Ledger) -> None:
     ledger = ledger_with_a_cancelled_copy
-    assert await ledger.reopen(Selection(ids=("copy",))) == Reopened(follow=1)
+    assert await ledger.change(reopen, Selection(ids=("copy",))) == Reopened(follow=1)
     assert await place(ledger, COPY) == ("pending", None, None)
     await bring_to(ledger, State.STORED, job=FIRST)
     assert await place(ledger, COPY) == ("stored", "succeeded", None)
@@ -66,11 +67,11 @@ async def test_a_cancelled_copy_fails_as_an_original_that_is_not_tried_again(
 ) -> None:
     ledger = ledger_with_a_cancelled_copy
     await bring_to(ledger, State.FAILED, job=FIRST)
-    assert await ledger.reopen(Selection(kinds=("cancelled",))) == Reopened(follow=1)
+    assert await ledger.change(reopen, Selection(kinds=("cancelled",))) == Reopened(follow=1)
     assert await place(ledger, FIRST) == ("done", "failed", REFUSED.kind)
     assert await place(ledger, COPY) == ("failed", "failed", REFUSED.kind)
-    assert await ledger.reopen(Selection(kinds=("cancelled",))) == Reopened()
-    assert await ledger.reopen(Selection(kinds=(REFUSED.kind,))) == Reopened(submit=1)
+    assert await ledger.change(reopen, Selection(kinds=("cancelled",))) == Reopened()
+    assert await ledger.change(reopen, Selection(kinds=(REFUSED.kind,))) == Reopened(submit=1)
     assert await place(ledger, COPY) == ("pending", None, None)
 
 
@@ -78,5 +79,5 @@ async def test_a_cancelled_copy_fails_as_an_original_that_is_not_tried_again(
 async def test_a_cancelled_copy_that_nobody_chose_stays_cancelled(
     ledger_with_a_cancelled_copy: Ledger, chosen: Selection
 ) -> None:
-    assert await ledger_with_a_cancelled_copy.reopen(chosen) == Reopened()
+    assert await ledger_with_a_cancelled_copy.change(reopen, chosen) == Reopened()
     assert await place(ledger_with_a_cancelled_copy, COPY) == ("done", "failed", "cancelled")

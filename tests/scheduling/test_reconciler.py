@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from engine.job.states import State
+from engine.ledger.flights import flights_in, unknowns
 from engine.provider.history import HistoryRow
 from engine.scheduling.reconciler import Findings, Reconciler
 from tests.jobs import UNKNOWN_OUTCOME, UTC, add_jobs, bring_to, open_inline
@@ -71,15 +72,15 @@ def test_a_row_without_a_date_leaves_the_job_its_own(tmp_path: Path, clock: Virt
         ledger = open_inline(tmp_path / "run.db")
         await add_jobs(ledger, 1)
         await bring_to(ledger, State.SUBMITTED)
-        (lost,) = await ledger.under_way(State.SUBMITTED)  # as a process takes up what an earlier one submitted
+        (lost,) = await ledger.read(flights_in, State.SUBMITTED)  # as a process takes up what an earlier one submitted
         await ledger.unknown(0, 1, UNKNOWN_OUTCOME)
         if taken_up_as is State.UNKNOWN:
-            (lost,) = await ledger.unknowns()
+            (lost,) = await ledger.read(unknowns)
         lost.anchor(now=clock.now(), utc=UTC + 500)
         flight = await adopted(ledger, clock, lost)
         assert UTC <= flight.submitted_utc <= UTC + 1
         assert clock.now() - flight.submitted_at == pytest.approx(500, abs=2)
-        (stored,) = await ledger.under_way(State.SUBMITTED)
+        (stored,) = await ledger.read(flights_in, State.SUBMITTED)
         assert stored.submitted_utc == flight.submitted_utc
         ledger.close()
 

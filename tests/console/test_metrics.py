@@ -128,6 +128,7 @@ async def test_the_sign_of_life_says_what_is_waited_for_and_why_it_stops(
         place = url.replace("/metrics", "/healthz")
         assert json.loads(await text_of(session, place)) == {
             "waits_for": None,
+            "fleet": None,
             "stopping": None,
             "lines": 20,
             "at_rest": 5,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine.config import Limits, Polling, Provider, Recovery, RunConfig
+from engine.config import RunConfig
+from engine.config.sections import Limits, Polling, Provider, Recovery
 from engine.errors import ConfigError, nearest
 from engine.job.model_name import FIRST_PROVIDER, provider_name_problem
 from engine.toml_tables import field_types, shown

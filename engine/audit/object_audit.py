@@ -16,7 +16,7 @@ import msgspec
 from engine.audit.file_audit import SET_ASIDE
 from engine.audit.findings import Finding, Kind
 from engine.audit.set_aside import MOVED
-from engine.config import Storage
+from engine.config.sections import Storage
 from engine.job.records import decode_json
 from engine.media.names import media_name, stem_of
 from engine.media.objects.publishing import digest

@@ -19,7 +19,7 @@ from engine.media.part import free_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from engine.config import Storage
+    from engine.config.sections import Storage
 
 SLOW_S = 0.5
 WRITES = 5

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import msgspec
 from msgspec import Meta, inspect
 
-from engine.config import VARIABLE_NAME, api_url_problem
+from engine.config.meaning import VARIABLE_NAME, api_url_problem
 from engine.errors import ConfigError, nearest
 from engine.job.model import Kind, MediaClass, Model, Output, Parameter
 from engine.job.model_name import model_name_problem

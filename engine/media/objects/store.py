@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from obstore.store import ObjectStore as Client
 
-    from engine.config import Storage
+    from engine.config.sections import Storage
     from engine.store_url import StoreUrl
 
 MIB = 1024 * 1024

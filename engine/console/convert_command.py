@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.console.messages import say
+from engine.console.streams import DASH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from engine.ledger.input_source import InputSource
-
-DASH = "-"
 
 
 def _pairs(_context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

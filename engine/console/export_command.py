@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from engine.console.messages import say, warn
+from engine.console.streams import DASH
 from engine.errors import StorageError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("csv", "tsv", "parquet")
 STATUSES = ("succeeded", "failed", "invalid")
-DASH = "-"
 
 
 class _Choice(click.Choice[str]):

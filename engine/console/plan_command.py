@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.console.messages import harmless, say, warn
+from engine.console.streams import DASH, STDIN_FD
 from engine.console.words import duration_words, size_words
 from engine.job.money import usd_words
 
@@ -46,7 +47,7 @@ def plan(
     import asyncio  # noqa: PLC0415
 
     from engine.config import RunConfig  # noqa: PLC0415
-    from engine.console.run_command import DASH, STDIN_FD, opened  # noqa: PLC0415
+    from engine.console.run_command import opened  # noqa: PLC0415
     from engine.ledger.input_source import PipeSource  # noqa: PLC0415
 
     config = RunConfig.load(config_path, overrides)

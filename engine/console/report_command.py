@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.console.messages import say
+from engine.console.streams import DASH
 
 if TYPE_CHECKING:
     import sqlite3
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from engine.ledger.run_dir import RunDir
 
 FORMATS = ("html", "md", "json", "csv")
-DASH = "-"
 
 
 @click.command(short_help="One page on how it went, with the media to look at.")

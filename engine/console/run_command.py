@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.console.run_options import RunCommand, run_options
+from engine.console.streams import DASH, STDIN_FD, STDOUT_FD
 from engine.errors import UsageError
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
     from engine.ledger.input_source import InputSource
-
-STDIN_FD = 0
-STDOUT_FD = 1
-DASH = "-"
 
 
 @click.command(cls=RunCommand, short_help="Run a batch, or go on with it.")

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 THREADS = 4
-BLOCK_BYTES = 2**20
 SET_ASIDE = "set-aside"
 """Directory within the media directory for files that were found to be wrong or nobody's."""
 
@@ -96,10 +95,9 @@ def _compare(fd: int, file: NamedFile, *, quick: bool) -> tuple[Kind, str] | Non
         return kind, f"it has {facts.st_size} bytes, {file.size_bytes} were stored"
     if quick:
         return None
-    digest = hashlib.sha256()
-    while block := os.read(fd, BLOCK_BYTES):
-        digest.update(block)
-    return None if digest.digest() == file.sha256 else (Kind.FILE_ALTERED, "its bytes are not those that were stored")
+    with os.fdopen(fd, "rb", closefd=False) as content:
+        digest = hashlib.file_digest(content, "sha256").digest()
+    return None if digest == file.sha256 else (Kind.FILE_ALTERED, "its bytes are not those that were stored")
 
 
 def audit_orphans(db: sqlite3.Connection, files: list[NamedFile], media: Path, *, shown: str) -> Iterator[Finding]:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAMES_MAX = 1_000
-BLOCK_BYTES = 1024 * 1024
 
 
 def place(part: Path, fd: int, *, stem: str, extension: str, sha256: str, names_max: int = NAMES_MAX) -> str:
@@ -67,7 +66,5 @@ def _adopt(target: Path, *, size: int, sha256: str) -> bool:
 
 
 def _sha256(fd: int) -> str:
-    digest = hashlib.sha256()
-    while block := os.read(fd, BLOCK_BYTES):
-        digest.update(block)
-    return digest.hexdigest()
+    with os.fdopen(fd, "rb", closefd=False) as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

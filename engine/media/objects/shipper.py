@@ -138,13 +138,11 @@ def _left_behind(scratch: Path) -> dict[str, Path]:
 
 def _record_of(path: Path, task: DownloadTask) -> StoredFile | None:
     """Return the record of a file that has its name because it was verified; None if it is not whole any more."""
-    digest, size = hashlib.sha256(), 0
     try:
         facts = inspect(path, Promise(provider_type=task.content_type))
         with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-                size += len(block)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
     except (BadMediaError, OSError):
         return None
     if task.bytes_expected and size != task.bytes_expected:
@@ -154,7 +152,7 @@ def _record_of(path: Path, task: DownloadTask) -> StoredFile | None:
         path=path.name,
         url=data_uri.header(task.url) if data_uri.is_data_uri(task.url) else task.url,
         bytes=size,
-        sha256=digest.hexdigest(),
+        sha256=digest,
         content_type=facts.content_type,
         checks=checks,
     )

@@ -29,7 +29,7 @@ from engine.scheduling.tally import Tally
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AsyncExitStack
     from pathlib import Path
 
@@ -252,16 +252,20 @@ class RunProviders:
         schedulers = Schedulers(titles=self.titles, announce=request.announce)
         for name, parts in self._parts.items():
             rules = Rules(spend, canary, parts.halt_rules())
-            schedulers.add(name, await self._scheduler(name, common, rules, schedulers))
+            schedulers.add(
+                name, await self._scheduler(name, common, rules, schedulers, models_at_work=accounts.highest_usd)
+            )
         return schedulers
 
-    async def _scheduler(self, name: str, common: Common, rules: Rules, schedulers: Schedulers) -> Scheduler:
+    async def _scheduler(
+        self, name: str, common: Common, rules: Rules, schedulers: Schedulers, *, models_at_work: Iterable[str]
+    ) -> Scheduler:
         request, parts = common.request, self._parts[name]
         provider, history, ask_credits = await parts.open_provider(common.stack, request.provider)
         stager = parts.stager(common.ledger, provider)
         return Scheduler(
             common.ledger,
-            parts.life(common.ledger, provider, common.fetcher, history, stager),
+            parts.life(common.ledger, provider, common.fetcher, history, stager, models_at_work=models_at_work),
             config=parts.config,
             lanes=parts.lanes(resumed=common.resumed),
             rules=rules,

@@ -88,6 +88,6 @@ def wrong_contract(message: str, manner: Manner = Manner.HARVEST) -> Stop:
         message,
         ExitCode.USAGE,
         manner,
-        "check provider.base_url and the model's name; a run keeps the models that its lines were read with, so a "
-        "mended name needs another run (--run-dir)",
+        "check provider.base_url and the model's name, then run the same command again; a job whose model does not "
+        "exist keeps its line's model: 'engine control RUN_DIR --cancel ID' takes it out of the way",
     )

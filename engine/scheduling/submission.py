@@ -39,7 +39,7 @@ from engine.scheduling.steps import (
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from engine.clock import Clock
     from engine.input_files.stager import Stager
@@ -49,12 +49,16 @@ if TYPE_CHECKING:
     from engine.scheduling.steps import SubmitStep
 
 
+NO_SUCH_MODEL = frozenset({404, 410})
+
+
 class Submission(Recorder):
     """Submits jobs.
 
     Args:
         stager: gives a job's local files addresses that the provider can read.
         attempts_max: submissions a job may spend.
+        models_at_work: models of which the provider has taken jobs before.
     """
 
     def __init__(
@@ -67,11 +71,13 @@ class Submission(Recorder):
         rng: random.Random,
         expects_media: Callable[[str], bool],
         attempts_max: int,
+        models_at_work: Iterable[str],
     ) -> None:
         super().__init__(ledger, clock=clock, rng=rng, expects_media=expects_media)
         self._provider = provider
         self._stager = stager
         self._attempts_max = attempts_max
+        self._models_at_work = set(models_at_work)
 
     async def submit(self, flight: Flight) -> SubmitStep:
         """Submit once: local files uploaded, intent on disk, POST, outcome on disk."""
@@ -102,6 +108,11 @@ class Submission(Recorder):
             case Unauthorized(message):
                 await self._ledger.withdrawn(flight.job, attempt, spent=False)
                 return StopRun(unauthorized(message))
+            case WrongContract(message, http_status) if http_status in NO_SUCH_MODEL and self._others_work(
+                flight.model
+            ):
+                error = JobError(kind="rejected", message=message, http_status=http_status)
+                return await self._fail(flight, attempt, error)
             case WrongContract(message):
                 await self._ledger.withdrawn(flight.job, attempt, spent=False)
                 return StopRun(wrong_contract(message))
@@ -132,7 +143,12 @@ class Submission(Recorder):
             case _:
                 assert_never(failure)
 
+    def _others_work(self, model: str) -> bool:
+        """Whether the provider takes jobs, and never took one of this model: then its word concerns the model alone."""
+        return bool(self._models_at_work) and model not in self._models_at_work
+
     async def _accept(self, flight: Flight, attempt: int, accepted: Accepted) -> SubmitStep:
+        self._models_at_work.add(flight.model)
         now = self._clock.utc()
         flight.attempts = attempt
         try:
@@ -150,6 +166,7 @@ class Submission(Recorder):
 
     async def _take_answer(self, flight: Flight, attempt: int, answered: Answered) -> Fetched | AtRest:
         """Record a result that came as the reply to its submission; nobody but the ledger has it now."""
+        self._models_at_work.add(flight.model)
         result = answered.result
         flight.attempts, flight.params, flight.sent, flight.failures = attempt, b"", b"", 0
         # The provider had it since the POST, as far as anybody knows.

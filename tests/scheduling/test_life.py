@@ -93,6 +93,28 @@ async def attempt_rows(world: World) -> list[tuple[Any, ...]]:
 
 
 @on_virtual_clock
+async def test_a_model_that_is_not_offered_costs_its_own_jobs_while_others_are_taken(
+    build: Callable[..., World],
+) -> None:
+    world = build()
+    await add_jobs(world.ledger, 4)
+    first, second, third, fourth = await world.ledger.read(pending_after, -1, 4)
+    second.model = fourth.model = "klingon-v9"
+    gone = WrongContract("the provider does not offer the model", 404)
+    world.provider.submit_script.append(gone)
+    assert isinstance(await world.life.submit(second), StopRun), "nothing says yet whose fault it is"
+    world.provider.submit_script.append(Accepted("r1"))
+    assert isinstance(await world.life.submit(first), Submitted)
+    world.provider.submit_script.append(gone)
+    assert isinstance(await world.life.submit(fourth), AtRest)
+    assert fourth.error is not None
+    assert (fourth.error.kind, fourth.error.paid, fourth.error.http_status) == ("rejected", False, 404)
+    world.provider.submit_script.append(gone)
+    assert isinstance(await world.life.submit(third), StopRun), "a model that worked is no model that does not exist"
+    assert await state_of(world.ledger, third.job) == State.PENDING
+
+
+@on_virtual_clock
 async def test_a_file_that_came_as_the_reply_is_in_the_ledger_alone_until_it_is_stored(
     build: Callable[..., World],
 ) -> None:

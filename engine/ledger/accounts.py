@@ -47,6 +47,6 @@ _RESERVED = (
 )
 _WRITTEN_OFF = (
     "SELECT coalesce(sum(price_usd), 0) FROM attempt INDEXED BY attempt_unpriced CROSS JOIN job USING (job)"
-    " WHERE cost_usd IS NULL AND (attempt < attempts OR state = 'pending')"
+    " WHERE cost_usd IS NULL AND (attempt < attempts OR state = 'pending' OR job.error ->> 'paid' = 0)"
     " AND attempt.error ->> 'paid'"  # adopted since, it has no error; failed by the provider's word, one that is not
 )

@@ -234,8 +234,10 @@ class Ledger:
         """
 
         def change(db: sqlite3.Connection) -> int:
+            (before,) = db.execute("SELECT state FROM job WHERE job = ?", (job,)).fetchone()
             move(db, job, State.FAILED, attempts=attempt, status="failed", error=encode_json(error))
-            set_attempt_error(db, job, attempt, error)
+            if before != State.PENDING:  # else the last attempt has its own end, and may have been charged
+                set_attempt_error(db, job, attempt, error)
             return answer_copies(db, job)
 
         return await self._committer.commit(change)

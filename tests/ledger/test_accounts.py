@@ -48,6 +48,14 @@ async def test_what_a_lost_reply_or_a_request_given_up_may_cost_outlives_the_ret
     assert await books(ledger) == ([PRICE_USD], PRICE_USD)
 
 
+async def test_a_job_that_fails_before_it_is_submitted_again_keeps_what_it_may_have_cost(ledger: Ledger) -> None:
+    await add_jobs(ledger, 1)
+    await bring_to(ledger, State.UNKNOWN)
+    await ledger.change(reopen, Selection(failed=False, unknown=True))
+    await ledger.failed(0, 1, JobError(kind="input_file", message="the file is gone", retryable=True))
+    assert await books(ledger) == ([], PRICE_USD)
+
+
 @pytest.mark.parametrize("error", [EXPIRED, CANCELLED])
 async def test_so_does_what_a_paid_failure_cost_nobody_knows_how_much(ledger: Ledger, error: JobError) -> None:
     await add_jobs(ledger, 1)

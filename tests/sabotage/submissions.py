@@ -74,10 +74,10 @@ SUBMISSIONS = (
         "a malformed reply is believed to be a 400 of the server",
         "only the server's own word fails a job",
         "engine/provider/http.py",
-        "        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError,",
+        "        except _NETWORK_ERRORS as error:\n",
         "        except aiohttp.ClientResponseError as error:\n"
         '            return Reply(error.status, {}, b"")\n'
-        "        except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError,",
+        "        except _NETWORK_ERRORS as error:\n",
         "tests/provider/test_http.py::test_a_malformed_reply_decides_nothing",
     ),
     Variant(

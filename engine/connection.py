@@ -10,13 +10,13 @@ import os
 import re
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from engine.errors import AccountError, ConfigError, StorageError
 from engine.job.model_name import FIRST_PROVIDER, qualified_model
-from engine.provider.api_key import SIMULATOR_KEY, find_api_key, without_key
+from engine.provider.api_key import SIMULATOR_KEY, FoundKey, find_api_key, without_key
 from engine.provider.contract import ResultTable, StatusTable, SubmitTable
 from engine.provider.description import ProviderDescription, load_description
 from engine.provider_configs import configs_by_provider
@@ -43,6 +43,7 @@ class Connection:
         history_url: the part before ``/request-history``; empty if it has none.
         upload_url: where local files are uploaded to; empty if nowhere.
         api_key: never to be written anywhere.
+        key_place: where the key was found, for people.
         default_model: the model of job lines that name none.
         name: what the run calls the provider: empty for the first one, the word before its models for any other.
         expected_duration_s: how long a job is expected to take before any was seen; None if nobody knows.
@@ -54,6 +55,7 @@ class Connection:
     history_url: str
     upload_url: str
     api_key: str
+    key_place: str
     default_model: str | None
     name: str
     expected_duration_s: float | None
@@ -66,6 +68,13 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"<Connection to {self.description.name} at {self.base_url}>"
+
+
+class Embedded(NamedTuple):
+    """A simulator inside this process: where it is, and the typical duration of its jobs in seconds."""
+
+    base_url: str
+    median_s: float
 
 
 def describe(config: RunConfig, name: str = FIRST_PROVIDER) -> ProviderDescription:
@@ -81,7 +90,7 @@ def describe(config: RunConfig, name: str = FIRST_PROVIDER) -> ProviderDescripti
     return msgspec.structs.replace(description, models={model.name: model for model in models})
 
 
-def key_for(config: RunConfig, description: ProviderDescription) -> str:
+def key_for(config: RunConfig, description: ProviderDescription) -> FoundKey:
     """Return the key to show to the configured provider; the simulator sees a real one only if that was asked for.
 
     Raises:
@@ -89,17 +98,16 @@ def key_for(config: RunConfig, description: ProviderDescription) -> str:
     """
     settings = config.provider
     if description.name == SIMULATOR and settings.api_key_env is None and settings.api_key_file is None:
-        return SIMULATOR_KEY
-    variable = settings.api_key_env or description.api_key_env
-    key = find_api_key(variable, settings.api_key_file)
+        return FoundKey(SIMULATOR_KEY, "the simulator itself")
+    found = find_api_key(settings.api_key_env or description.api_key_env, settings.api_key_file)
     pattern = description.api_key_pattern
-    if pattern and settings.base_url is None and not re.fullmatch(pattern, key):
+    if pattern and settings.base_url is None and not re.fullmatch(pattern, found.key):
         # A key of another service would be given away by trying it.
         raise AccountError(
-            f"what is in {variable} does not look like a key of {description.name}; it was sent nowhere",
+            f"what {found.place} holds does not look like a key of {description.name}; it was sent nowhere",
             hint="copy the key from the provider's console again",
         )
-    return key
+    return found
 
 
 def environment_without_keys(config: RunConfig) -> dict[str, str]:
@@ -109,7 +117,7 @@ def environment_without_keys(config: RunConfig) -> dict[str, str]:
         description = describe(own)
         variables = {description.api_key_env, own.provider.api_key_env or description.api_key_env}
         try:
-            key = key_for(own, description)
+            key = key_for(own, description).key
         except AccountError:
             key = ""  # there is none to be seen, or none that is one
         environment = without_key(environment, key=key, key_variables=variables)
@@ -136,38 +144,47 @@ async def connect(
         yield _own_connection(config, type(own).__name__)
         return
     description = describe(config, name)
-    simulated = description.name == SIMULATOR
-    if simulated and name and not config.provider.base_url:
+    simulated_here = description.name == SIMULATOR and not (config.provider.base_url or description.base_url)
+    if simulated_here and name:
         raise ConfigError(
             f"providers.{name}: the simulator inside the engine can only be the first provider",
             hint=f"start one apart (engine simulate), and name its address in providers.{name}.base_url",
         )
     async with AsyncExitStack() as stack:
-        base_url = config.provider.base_url or description.base_url
-        history_url = config.provider.history_url or description.history_url
-        upload_url = config.provider.upload_url or description.upload_url
-        expected_s = config.polling.expected_duration_s
-        if simulated and not base_url:
-            base_url, history_url, median_s = await _embed(config, journal, stack)
-            expected_s = expected_s or median_s
-        elif simulated and not history_url:
-            history_url = f"{base_url.rstrip('/')}/inference-request"
-        if simulated and not upload_url:
-            upload_url = f"{base_url.rstrip('/')}/upload-asset"
-        if not base_url:
-            raise ConfigError("provider.base_url is not set, and the provider's description names none")
-        api_key = key_for(config, description)
-        yield Connection(
-            description=description,
-            base_url=base_url,
-            history_url=history_url,
-            upload_url=upload_url,
-            api_key=api_key,
-            default_model=config.provider.model or description.default_model or None,
-            name=name,
-            expected_duration_s=expected_s,
-            allow_private_hosts=config.downloads.allow_private_hosts or simulated,
-        )
+        embedded = await _embed(config, journal, stack) if simulated_here else None
+        made = connection_without_key(config, name, embedded=embedded)
+        found = key_for(config, description)
+        yield replace(made, api_key=found.key, key_place=found.place)
+
+
+def connection_without_key(
+    config: RunConfig, name: str = FIRST_PROVIDER, *, embedded: Embedded | None = None
+) -> Connection:
+    """Return the connection that the configuration means, still without its key.
+
+    Raises:
+        ConfigError: an address is missing, or the description is not right.
+    """
+    settings, description = config.provider, describe(config, name)
+    base_url = embedded.base_url if embedded else settings.base_url or description.base_url
+    if not base_url:
+        raise ConfigError("provider.base_url is not set, and the provider's description names none")
+    simulated = description.name == SIMULATOR
+    root = base_url.rstrip("/") if simulated else ""  # a simulator has all of its addresses in one place
+    history_url = settings.history_url or description.history_url or (root and f"{root}/inference-request")
+    upload_url = settings.upload_url or description.upload_url or (root and f"{root}/upload-asset")
+    return Connection(
+        description=description,
+        base_url=base_url,
+        history_url=history_url,
+        upload_url=upload_url,
+        api_key=NO_KEY,
+        key_place="",
+        default_model=settings.model or description.default_model or None,
+        name=name,
+        expected_duration_s=config.polling.expected_duration_s or (embedded.median_s if embedded else None),
+        allow_private_hosts=config.downloads.allow_private_hosts or simulated,
+    )
 
 
 def _own_connection(config: RunConfig, name: str) -> Connection:
@@ -188,6 +205,7 @@ def _own_connection(config: RunConfig, name: str) -> Connection:
         history_url="",
         upload_url="",
         api_key=NO_KEY,
+        key_place="",
         default_model=config.provider.model,
         name=FIRST_PROVIDER,
         expected_duration_s=config.polling.expected_duration_s,
@@ -195,8 +213,8 @@ def _own_connection(config: RunConfig, name: str) -> Connection:
     )
 
 
-async def _embed(config: RunConfig, journal: Path, stack: AsyncExitStack) -> tuple[str, str, float]:
-    """Start the embedded simulator; return its addresses and the typical duration of its jobs."""
+async def _embed(config: RunConfig, journal: Path, stack: AsyncExitStack) -> Embedded:
+    """Start the embedded simulator."""
     from engine.simulator import JournalError, Scenario, ScenarioError, Simulator  # noqa: PLC0415 (only a rehearsal needs it)
 
     options = dict(config.simulator)
@@ -213,4 +231,4 @@ async def _embed(config: RunConfig, journal: Path, stack: AsyncExitStack) -> tup
         raise StorageError(
             str(error), hint=f"move {journal} away; then its jobs are unknown to the simulator"
         ) from error
-    return simulator.base_url, simulator.history_url, scenario.work.duration_median_s
+    return Embedded(simulator.base_url, scenario.work.duration_median_s)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engine.clock import Clock
+    from engine.config import Provider as ProviderSettings
     from engine.config import RunConfig
     from engine.connection import Connection
     from engine.ledger.ledger import Ledger
@@ -88,24 +89,8 @@ class Parts:
         """
         if own is not None:
             return own, None, _untold
-        client = await stack.enter_async_context(self._client())
+        client = await stack.enter_async_context(client_of(self._connection, self._config.provider, clock=self._clock))
         return client, self._history(client), client.credits_usd
-
-    def _client(self) -> HttpProvider:
-        settings = self._config.provider
-        return HttpProvider(
-            self._connection.description,
-            base_url=self._connection.base_url,
-            upload_url=self._connection.upload_url,
-            api_key=self._connection.api_key,
-            clock=self._clock,
-            connect_timeout_s=settings.connect_timeout_s,
-            submit_timeout_s=settings.submit_timeout_s,
-            request_timeout_s=settings.request_timeout_s,
-            reply_bytes_max=settings.reply_bytes_max,
-            submits_max=submit_concurrency(self._connection.description),
-            reads_max=read_concurrency(self._connection.description),
-        )
 
     def _history(self, provider: HttpProvider) -> HttpHistory | None:
         url = self._connection.history_url
@@ -286,6 +271,32 @@ class Parts:
         lane = Lane(name, pace=pace, concurrency=concurrency, clock=self._clock, rng=self._rng)
         self._lanes[name] = lane
         return lane
+
+
+def client_of(
+    connection: Connection, settings: ProviderSettings, *, clock: Clock, patience_s: float = math.inf
+) -> HttpProvider:
+    """Return the client that speaks to a provider, to be opened.
+
+    Args:
+        connection: where it is, and the key.
+        settings: the configured time-outs and bounds.
+        clock: tells how long a 429 asks us to wait, where the reply has no date.
+        patience_s: no reply is waited for longer than this, whatever is configured.
+    """
+    return HttpProvider(
+        connection.description,
+        base_url=connection.base_url,
+        upload_url=connection.upload_url,
+        api_key=connection.api_key,
+        clock=clock,
+        connect_timeout_s=min(settings.connect_timeout_s, patience_s),
+        submit_timeout_s=min(settings.submit_timeout_s, patience_s),
+        request_timeout_s=min(settings.request_timeout_s, patience_s),
+        reply_bytes_max=settings.reply_bytes_max,
+        submits_max=submit_concurrency(connection.description),
+        reads_max=read_concurrency(connection.description),
+    )
 
 
 def submit_concurrency(description: ProviderDescription) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -79,25 +80,21 @@ async def _plan(source: InputSource, config: RunConfig, *, offline: bool, check_
 async def _balance_usd(config: RunConfig) -> float | None:
     """Ask for the balance: free of charge, and the one request that a plan makes. None without a key or an answer."""
     from engine.clock import SystemClock  # noqa: PLC0415
-    from engine.connection import describe, key_for  # noqa: PLC0415
+    from engine.connection import connection_without_key, describe, key_for  # noqa: PLC0415
     from engine.errors import AccountError  # noqa: PLC0415
-    from engine.provider.http import HttpProvider  # noqa: PLC0415
+    from engine.parts import client_of  # noqa: PLC0415
     from engine.provider.protocol import Unavailable  # noqa: PLC0415
 
     description = describe(config)
-    base_url = config.provider.base_url or description.base_url
-    if not base_url:
+    if not (config.provider.base_url or description.base_url):  # the simulator inside the engine
         return None
     try:
-        key = key_for(config, description)
+        key = key_for(config, description).key
     except AccountError as error:
         say(f"the balance was not asked for: {error}")
         return None
-    settings: dict[str, Any] = {
-        name: getattr(config.provider, name)
-        for name in ("connect_timeout_s", "submit_timeout_s", "request_timeout_s", "reply_bytes_max")
-    }
-    async with HttpProvider(description, base_url=base_url, api_key=key, clock=SystemClock(), **settings) as provider:
+    connection = replace(connection_without_key(config), api_key=key)
+    async with client_of(connection, config.provider, clock=SystemClock()) as provider:
         balance = await provider.credits_usd()
     if isinstance(balance, Unavailable):
         say(f"the balance could not be read: {balance.reason}")

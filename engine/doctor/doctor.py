@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.clock import SystemClock
-from engine.connection import SIMULATOR, Connection, connect, describe, environment_without_keys
+from engine.connection import connect, connection_without_key, environment_without_keys
 from engine.doctor import fleet as fleets
 from engine.doctor import machine, places
 from engine.doctor.check import Check, Examination, bounded
 from engine.doctor.service import ACCOUNT_CHECKS, NO_KEY, Service
-from engine.errors import AccountError, ConfigError
+from engine.errors import AccountError
 from engine.job.model_name import FIRST_PROVIDER
 from engine.ledger.detached import run_detached
 from engine.provider_configs import configs_by_provider
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from engine.config import RunConfig
+    from engine.connection import Connection
     from engine.fleet.address import FleetAddress
 
 FLEET_END_S = 30.0
@@ -102,39 +103,10 @@ async def _service(config: RunConfig, journal: Path, stack: AsyncExitStack) -> t
     try:
         connection = await stack.enter_async_context(connect(config, journal=journal))
     except AccountError as error:
-        key_error, connection = error, _without_key(config)
-    service = Service(config, connection, clock=SystemClock(), key_error=key_error, key_place=_key_place(config))
-    return service, connection
+        key_error, connection = error, replace(connection_without_key(config), api_key=NO_KEY)
+    return Service(config, connection, clock=SystemClock(), key_error=key_error), connection
 
 
 async def _in_thread(names: tuple[str, ...], look: Callable[..., list[Check]], *arguments: object) -> list[Check]:
     """Look in a thread of its own, so that a disk that hangs holds up neither the others nor the end."""
     return await bounded(names, run_detached(f"doctor-{names[0]}", look, *arguments))
-
-
-def _without_key(config: RunConfig) -> Connection:
-    """Return the connection that the configuration means, with something in the key's place that is none."""
-    description = describe(config)
-    base_url = config.provider.base_url or description.base_url
-    if not base_url:
-        raise ConfigError("provider.base_url is not set, and the provider's description names none")
-    return Connection(
-        description=description,
-        base_url=base_url,
-        history_url=config.provider.history_url or description.history_url,
-        upload_url=config.provider.upload_url or description.upload_url,
-        api_key=NO_KEY,
-        default_model=config.provider.model or description.default_model or None,
-        name=FIRST_PROVIDER,
-        expected_duration_s=None,
-        allow_private_hosts=False,
-    )
-
-
-def _key_place(config: RunConfig) -> str:
-    """Say where the key comes from, as ``find_api_key`` looks for it."""
-    settings, description = config.provider, describe(config)
-    if description.name == SIMULATOR and settings.api_key_env is None and settings.api_key_file is None:
-        return "the simulator itself"
-    variable = settings.api_key_env or description.api_key_env
-    return variable if os.environ.get(variable, "").strip() else str(settings.api_key_file or variable)

@@ -19,9 +19,9 @@ from engine.epoch import epoch_of_http_date
 from engine.errors import ExitCode
 from engine.job.money import usd_words
 from engine.ledger.detached import run_detached
+from engine.parts import client_of
 from engine.provider.addresses import address
 from engine.provider.history import rows_of
-from engine.provider.http import HttpProvider
 from engine.provider.protocol import Request
 from engine.provider.reply import NoReply, Reply
 from engine.provider.verdicts import balance_usd
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from engine.connection import Connection
     from engine.errors import AccountError
     from engine.provider.history import HistoryRow
+    from engine.provider.http import HttpProvider
 
 ACCOUNT_CHECKS = ("provider", "key", "credits", "clock")
 NO_KEY = "none"
@@ -64,31 +65,19 @@ class Service:
     Args:
         connection: where it is, and the key; with ``NO_KEY`` if there is none.
         key_error: why there is no key; None if there is one.
-        key_place: where the key came from, for people.
     """
 
     def __init__(
-        self, config: RunConfig, connection: Connection, *, clock: Clock, key_error: AccountError | None, key_place: str
+        self, config: RunConfig, connection: Connection, *, clock: Clock, key_error: AccountError | None
     ) -> None:
         self._config = config
         self._connection = connection
         self._clock = clock
         self._key_error = key_error
-        self._key_place = key_place
 
     def client(self) -> HttpProvider:
         """Return the very client of a run, with less patience; to be opened."""
-        settings = self._config.provider
-        return HttpProvider(
-            self._connection.description,
-            base_url=self._connection.base_url,
-            api_key=self._connection.api_key,
-            clock=self._clock,
-            connect_timeout_s=min(settings.connect_timeout_s, EXCHANGE_S_MAX),
-            submit_timeout_s=EXCHANGE_S_MAX,
-            request_timeout_s=min(settings.request_timeout_s, EXCHANGE_S_MAX),
-            reply_bytes_max=settings.reply_bytes_max,
-        )
+        return client_of(self._connection, self._config.provider, clock=self._clock, patience_s=EXCHANGE_S_MAX)
 
     async def account(self, client: HttpProvider) -> list[Check]:
         """Ask for the balance, and learn from the reply whatever it tells."""
@@ -171,13 +160,13 @@ class Service:
             return problem(name, str(self._key_error), self._key_error.hint, ExitCode.ACCOUNT)
         status = None if isinstance(reply, NoReply) else reply.status
         if status == UNAUTHORIZED and isinstance(reply, Reply):
-            said = f"the key from {self._key_place} is refused: {reply.error_text()}"
+            said = f"the key from {self._connection.key_place} is refused: {reply.error_text()}"
             return problem(name, said, "make a new one in the provider's console", ExitCode.ACCOUNT)
         untold = not self._connection.description.credits.path
         if self._balance_usd(reply) is None and not (untold and status in self._usual - {FORBIDDEN}):
-            said = f"there is one, from {self._key_place}; whether it is accepted could not be learned"
+            said = f"there is one, from {self._connection.key_place}; whether it is accepted could not be learned"
             return warning(name, said, "ask again when the provider answers")
-        return ok(name, f"the one from {self._key_place} is accepted")
+        return ok(name, f"the one from {self._connection.key_place} is accepted")
 
     def _credits(self, reply: Reply | NoReply) -> Check:
         name, balance_usd = "credits", self._balance_usd(reply)

@@ -6,6 +6,7 @@ The key is returned to whoever opens the connection and is kept nowhere else; ot
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from engine.errors import AccountError
@@ -20,8 +21,21 @@ KEY_LENGTH_MIN = 8
 """A shorter key could stand in any value by chance; it is looked for as a whole value only."""
 
 
-def find_api_key(variable: str, file: Path | None, *, environ: Mapping[str, str] = os.environ) -> str:
-    """Return the key.
+@dataclass(frozen=True, slots=True)
+class FoundKey:
+    """A key, and where it was found.
+
+    Attributes:
+        key: never to be written anywhere.
+        place: where it was found, for people.
+    """
+
+    key: str = field(repr=False)
+    place: str
+
+
+def find_api_key(variable: str, file: Path | None, *, environ: Mapping[str, str] = os.environ) -> FoundKey:
+    """Return the key: the environment comes before the file.
 
     Raises:
         AccountError: it is nowhere, or cannot be a key.
@@ -46,7 +60,7 @@ def find_api_key(variable: str, file: Path | None, *, environ: Mapping[str, str]
             f"what {place} holds cannot be an API key: it contains spaces or characters that no key has",
             hint="copy the key again, without quotation marks or line breaks",
         )
-    return key
+    return FoundKey(key, place)
 
 
 def without_key(environ: Mapping[str, str], *, key: str, key_variables: Collection[str]) -> dict[str, str]:

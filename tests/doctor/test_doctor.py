@@ -43,12 +43,13 @@ def service(description: str = "segmind", base_url: str = "https://api.example.c
         history_url="https://history.example.com",
         upload_url="",
         api_key="SG_0123456789abcdef",
+        key_place="MINE",
         default_model="kling-v1-pro-ai-avatar",
         name="",
         expected_duration_s=None,
         allow_private_hosts=False,
     )
-    return Service(CONFIG, connection, clock=SystemClock(), key_error=None, key_place="MINE")
+    return Service(CONFIG, connection, clock=SystemClock(), key_error=None)
 
 
 def reply(status: int, body: Any, **headers: str) -> Reply:

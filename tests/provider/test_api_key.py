@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine.errors import AccountError, ExitCode
-from engine.provider.api_key import find_api_key
+from engine.provider.api_key import FoundKey, find_api_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,14 +18,18 @@ KEY = "SG_00112233445566ff"
 def test_the_environment_comes_before_the_file(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("SG_ffffffffffffffff")
-    assert find_api_key("K", file, environ={"K": KEY}) == KEY
-    assert find_api_key("K", file, environ={"K": "  "}) == "SG_ffffffffffffffff"
+    assert find_api_key("K", file, environ={"K": KEY}) == FoundKey(KEY, "the environment variable K")
+    assert find_api_key("K", file, environ={"K": "  "}) == FoundKey("SG_ffffffffffffffff", f"the file {file}")
 
 
 def test_white_space_around_a_key_is_no_part_of_it(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text(f"\n {KEY}\r\n")
-    assert find_api_key("K", file, environ={}) == KEY
+    assert find_api_key("K", file, environ={}).key == KEY
+
+
+def test_a_key_that_was_found_is_not_shown() -> None:
+    assert KEY not in repr(find_api_key("K", None, environ={"K": KEY}))
 
 
 def test_no_key_ends_with_exit_5_and_says_what_to_do() -> None:

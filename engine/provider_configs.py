@@ -12,7 +12,8 @@ from engine.config import RunConfig
 from engine.config.sections import Limits, Polling, Provider, Recovery
 from engine.errors import ConfigError, nearest
 from engine.job.model_name import FIRST_PROVIDER, provider_name_problem
-from engine.toml_tables import field_types, shown
+from engine.job.shown import shown
+from engine.toml_tables import field_types, value_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ def _put(table: dict[str, Any], key: str, value: object, *, where: str) -> None:
     """Set a dotted key of a table; an empty key is the table itself."""
     if not key:
         if not isinstance(value, dict):
-            raise ConfigError(f"{where} must be a table, not {shown(value)}", hint=_HINT)
+            raise ConfigError(f"{where} must be a table, not {value_words(value)}", hint=_HINT)
         for name, part in value.items():
             _put(table, name, part, where=f"{where}.{name}")
         return

@@ -14,15 +14,8 @@ import msgspec
 
 from engine.errors import ConfigError, nearest
 from engine.job.json_types import json_problem
-from engine.toml_tables import (
-    API_KEY_HINT,
-    checked_value,
-    field_types,
-    read_value,
-    refuse_api_keys,
-    shown,
-    without_api_keys,
-)
+from engine.job.shown import shown, without_api_keys
+from engine.toml_tables import API_KEY_HINT, checked_value, field_types, read_value, refuse_api_keys, value_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -135,7 +128,7 @@ def _free_value(setting: Setting) -> object:
     if json_problem(setting.value, setting.key):
         raise ConfigError(
             f"{setting.place} must be a finite number, a text, true, false, or a list or table of these,"
-            f" not {shown(setting.value)}"
+            f" not {value_words(setting.value)}"
         )
     return setting.value
 

@@ -18,14 +18,13 @@ import msgspec
 from msgspec import inspect
 
 from engine.errors import ConfigError, nearest
+from engine.job.shown import API_KEY, shown, without_api_keys
 
 TOML_BYTES_MAX = 4 * 1024 * 1024
-SHOWN_CHARS_MAX = 80
 API_KEY_HINT = (
     "put the key into the environment variable SEGMIND_API_KEY, or into a file named in provider.api_key_file"
 )
 
-_API_KEY = re.compile(r"SG_[0-9A-Fa-f]{8,}")
 _SYNTAX_ERROR_PLACE = re.compile(r"(?P<what>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)\Z", re.DOTALL)
 _ATTRIBUTE = re.compile(r"(?P<name>\w+): (?P<sentence>.+?)(?=\n\w+: |\Z)", re.DOTALL)
 
@@ -118,7 +117,7 @@ def checked_value(struct: type[msgspec.Struct], name: str, value: object, *, pla
     except msgspec.ValidationError:
         kind = field_types(struct)[name]
         guess = _nearest_word(value, kind) if isinstance(value, str) else ""
-        message = f"{place} must be {type_words(kind)}, not {shown(value)}{guess}"
+        message = f"{place} must be {type_words(kind)}, not {value_words(value)}{guess}"
         raise ConfigError(message, hint=_sentence(struct, name)) from None
 
 
@@ -185,22 +184,16 @@ def refuse_api_keys(value: object, *, place: str) -> None:
 
 def _holds_api_key(value: object) -> bool:
     if isinstance(value, str):
-        return _API_KEY.search(value) is not None
+        return API_KEY.search(value) is not None
     if isinstance(value, dict):
         return any(_holds_api_key(part) for pair in value.items() for part in pair)
     return isinstance(value, list) and any(_holds_api_key(part) for part in value)
 
 
-def without_api_keys(text: str) -> str:
-    """Return ``text`` with whatever looks like an API key taken out."""
-    return _API_KEY.sub("SG_…", text)
-
-
-def shown(value: object) -> str:
-    """Return ``value`` as it may stand in a message: short, on one line, without keys or control characters."""
-    if isinstance(value, bool):
-        return str(value).lower()
+def value_words(value: object) -> str:
+    """Return a TOML value as it may stand in a message: tables and lists by their kind alone."""
     if value is None or isinstance(value, dict | list):
         return "nothing" if value is None else "a table" if isinstance(value, dict) else "a list"
-    text = without_api_keys(ascii(value) if isinstance(value, str) else str(value))
-    return text if len(text) <= SHOWN_CHARS_MAX else text[: SHOWN_CHARS_MAX - 1] + "…"
+    return (
+        shown(value) if isinstance(value, str | bool) else shown(str(value)).strip("'")
+    )  # dates stand as they are written

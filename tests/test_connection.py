@@ -24,7 +24,7 @@ def test_a_simulator_has_all_of_its_addresses_in_one_place() -> None:
 
 
 def test_an_address_that_nobody_names_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="provider.base_url is not set"):
+    with pytest.raises(ConfigError, match=r"provider\.base_url is not set"):
         connection_without_key(RunConfig.load(None, ["provider.preset=simulator"]))
 
 

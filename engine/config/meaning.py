@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 from engine.config.sections import PRESETS, Provider, Storage
 from engine.errors import ConfigError, nearest
 from engine.job.model_name import model_name_problem
+from engine.job.shown import shown
 from engine.loopback import LOOPBACK
 from engine.store_url import is_store_url, store_setting_problem, store_url_problem
-from engine.toml_tables import field_sentences, shown
+from engine.toml_tables import field_sentences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from engine.errors import nearest
 from engine.job.job import ID_CHARS_MAX, Job, derived_id
-from engine.job.json_types import type_words
+from engine.job.json_types import json_type
 from engine.job.model import Model, unknown_model_warning
-from engine.job.model_name import bare_model, job_model_problem, model_name_problem, shown
+from engine.job.model_name import bare_model, job_model_problem, model_name_problem
+from engine.job.shown import shown
 from engine.job.strict_json import NotStrictJsonError, strict_json
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def parse_job_line(
             "bad_line", f"the line cannot be read: {_foreign_words(text) or error}", id=_id_of_broken_line(text)
         )
     if not isinstance(value, dict):
-        return LineError("bad_line", f"the line must be a JSON object, not {type_words(value)}")
+        return LineError("bad_line", f"the line must be a JSON object, not {json_type(value)}")
     try:
         parts = _parts(value, catalogue, default_model)
         _check_model(parts.model, providers)
@@ -175,7 +176,7 @@ def _wrapped_parts(line: dict[str, Any], wrapper: str, known: frozenset[str], de
         raise _BadLineError(f"unknown key {shown(unknown)} beside '{wrapper}'{nearest(unknown, sorted(known))}")
     params = line[wrapper]
     if not isinstance(params, dict):
-        raise _BadLineError(f"'{wrapper}' must be an object, not {type_words(params)}")
+        raise _BadLineError(f"'{wrapper}' must be an object, not {json_type(params)}")
     return _Parts(
         _wrapped_id(line), _model_name(line.get("model", _ABSENT), default_model), params, line.get("metadata")
     )
@@ -221,7 +222,7 @@ def _model_name(value: object, default_model: str | None) -> str:
             raise _BadLineError("'model' is missing, and the configuration names none (provider.model)")
         return default_model
     if not isinstance(value, str):
-        raise _BadLineError(f"'model' must be a string, not {type_words(value)}")
+        raise _BadLineError(f"'model' must be a string, not {json_type(value)}")
     return value
 
 
@@ -232,7 +233,7 @@ def _checked_id(key: str, value: object) -> str | None:
         return str(value)
     if not isinstance(value, str):
         raise _BadLineError(
-            f"'{key}' must be a string or a whole number, not {type_words(value)}; leave it out for none"
+            f"'{key}' must be a string or a whole number, not {json_type(value)}; leave it out for none"
         )
     if not value:
         raise _BadLineError(f"'{key}' is empty; leave it out for none")

@@ -21,7 +21,7 @@ _TYPES: dict[type, str] = {
 }
 
 
-def type_words(value: object) -> str:
+def json_type(value: object) -> str:
     """Return what JSON calls the type of ``value``: ``an object``."""
     return _TYPES.get(type(value), type(value).__name__)
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from engine.errors import nearest
-from engine.job.json_types import type_words
+from engine.job.json_types import json_type
 from engine.job.local_file import is_local_file
-from engine.job.model_name import provider_of, shown
+from engine.job.model_name import provider_of
+from engine.job.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -138,7 +139,7 @@ def unknown_model_warning(name: str, catalogue: Mapping[str, Model]) -> str:
 def uri_problem(value: object) -> str:
     """Say what is wrong with ``value`` as the address of an input, or return an empty string."""
     if not isinstance(value, str):
-        return f"is {type_words(value)}"
+        return f"is {json_type(value)}"
     if _URI.match(value) and len(value) <= URI_BYTES_MAX and (value.isascii() or len(value.encode()) <= URI_BYTES_MAX):
         return ""
     return "" if is_local_file(value) else _uri_explanation(value)
@@ -168,14 +169,14 @@ def _is_one_of(value: object, allowed: tuple[Any, ...]) -> bool:
 
 def _of_type(*types: type) -> Callable[[object], str]:
     # By identity of the type, because a bool is an int to isinstance.
-    return lambda value: "" if type(value) in types else f"is {type_words(value)}"
+    return lambda value: "" if type(value) in types else f"is {json_type(value)}"
 
 
 def _integer_problem(value: object) -> str:
     # JSON does not tell 5 from 5.0, and many writers spell every number as a float.
     if type(value) is int or (type(value) is float and value.is_integer()):
         return ""
-    return f"is {shown(value)}" if isinstance(value, float) else f"is {type_words(value)}"
+    return f"is {shown(value)}" if isinstance(value, float) else f"is {json_type(value)}"
 
 
 _KINDS: dict[str, tuple[str, Callable[[object], str]]] = {

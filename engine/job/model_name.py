@@ -9,12 +9,12 @@ import re
 from typing import TYPE_CHECKING
 
 from engine.errors import nearest
+from engine.job.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 MODEL_NAME_CHARS_MAX = 128
-SHOWN_CHARS_MAX = 80
 COLON = ":"
 FIRST_PROVIDER = ""
 """The name of the provider that a model without a prefix belongs to."""
@@ -70,9 +70,3 @@ def bare_model(model: str) -> str:
 def qualified_model(provider: str, model: str) -> str:
     """Return the model of a provider as a run calls it."""
     return f"{provider}{COLON}{model}" if provider else model
-
-
-def shown(value: object) -> str:
-    """Return ``value`` as it may stand in a message: short, on one line, everything unprintable escaped."""
-    text = ascii(value)
-    return text if len(text) <= SHOWN_CHARS_MAX else text[: SHOWN_CHARS_MAX - 1] + "…"

@@ -13,7 +13,7 @@ import math
 import re
 from typing import Any, NoReturn
 
-from engine.job.model_name import shown
+from engine.job.shown import shown
 
 DEPTH_MAX = 64
 INTEGER_MIN = -(2**63)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from engine.errors import UsageError, nearest
-from engine.job.model_name import shown
+from engine.job.shown import shown
 from engine.job.strict_json import NotStrictJsonError, strict_json
 
 if TYPE_CHECKING:

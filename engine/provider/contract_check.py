@@ -11,10 +11,10 @@ import string
 from typing import TYPE_CHECKING
 
 from engine.errors import ConfigError
+from engine.job.shown import shown
 from engine.provider.contract import NOT_ASKED_ABOUT
 from engine.provider.json_path import path_problem
 from engine.provider.reply import HEADER
-from engine.toml_tables import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

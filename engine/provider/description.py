@@ -18,6 +18,7 @@ from engine.config.meaning import VARIABLE_NAME, api_url_problem
 from engine.errors import ConfigError, nearest
 from engine.job.model import Kind, MediaClass, Model, Output, Parameter
 from engine.job.model_name import model_name_problem
+from engine.job.shown import shown
 from engine.provider.contract import (
     NOT_ASKED_ABOUT,
     AuthTable,
@@ -31,7 +32,7 @@ from engine.provider.contract import (
 )
 from engine.provider.contract_check import check_contract
 from engine.provider.reply import ERROR_PLACES
-from engine.toml_tables import checked_value, field_types, read_toml, shown
+from engine.toml_tables import checked_value, field_types, read_toml, value_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -144,7 +145,7 @@ def description_of_table(table: Mapping[str, Any], *, where: str) -> ProviderDes
     values = _checked_table(ProviderDescription, table, key="", where=where)
     models = values.get("models", {})
     if not isinstance(models, dict):
-        raise ConfigError(f"{where}models must be a table, not {shown(models)}")
+        raise ConfigError(f"{where}models must be a table, not {value_words(models)}")
     models = {name: _model(name, entry, where=where) for name, entry in models.items()}
     if shared := values.get("models_from"):
         if shared.endswith(".toml"):
@@ -159,7 +160,7 @@ def description_of_table(table: Mapping[str, Any], *, where: str) -> ProviderDes
 def _checked_table(struct: type[msgspec.Struct], table: object, *, key: str, where: str) -> dict[str, Any]:
     """Return the values of ``table`` as the fields of ``struct`` hold them; ``key`` is where the table stands."""
     if not isinstance(table, dict):
-        raise ConfigError(f"{where}{key} must be a table, not {shown(table)}")
+        raise ConfigError(f"{where}{key} must be a table, not {value_words(table)}")
     prefix = f"{key}." if key else ""
     fields = field_types(struct)
     for name in table:

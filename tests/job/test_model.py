@@ -74,7 +74,7 @@ def test_allowed_params_have_no_problems(more: dict[str, Any]) -> None:
         ({"tags": {}}, "params.tags must be an array, but is an object"),
         ({"extra": []}, "params.extra must be an object, but is an array"),
         ({"size": "1081p"}, "params.size must be one of '720p', '1080p', not '1081p', did you mean '1080p'?"),
-        ({"level": True}, "params.level must be one of 1, 'high', not True"),
+        ({"level": True}, "params.level must be one of 1, 'high', not true"),
     ],
 )
 def test_each_problem_names_its_key(more: dict[str, Any], problem: str) -> None:

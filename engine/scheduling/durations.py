@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.scheduling.schedule import Distribution
+from engine.scheduling.distribution import Distribution
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,9 +46,11 @@ POLL_CHANGES = 0.1
 WEIGHT_MAX = 1e6
 SHARE_MIN = 1e-9
 EVEN_SHARE = 0.2
+"""So much of an end is spread evenly over its interval if nobody looked there; less, the more did."""
 LOOKS = 2.0
+"""So many looks into the interval halve that share."""
 EVEN_BINS = 400
-"""So much of an end is spread evenly over the last bins of its interval if nobody looked there; less, the more did."""
+"""The even share goes over so many bins, the last ones of the interval: ages up to e**4 times apart."""
 
 GRID = 1
 """Names the grid in what is kept of it; another grid's figures mean nothing on this one."""

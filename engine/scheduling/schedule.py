@@ -11,56 +11,15 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from engine.scheduling.distribution import Distribution
+
 GAP_SHARE_MIN = 0.005
 """Two polls are never closer than this share of the age: below it, the network's own delays decide."""
-
-
-@dataclass(frozen=True, slots=True)
-class Distribution:
-    """How long requests take.
-
-    Attributes:
-        ages_s: rising ages in seconds.
-        done: the share of requests finished by each of them; rises from 0, and stays below 1.
-        tail_hazard: behind the last age, the rate of finishing per unit of log-age: S(a) falls as a**-tail_hazard.
-    """
-
-    ages_s: Sequence[float]
-    done: Sequence[float]
-    tail_hazard: float
-
-    @property
-    def mean_s(self) -> float:
-        """The mean duration, in seconds; what is behind the last age counts as that age."""
-        return self.ages_s[-1] - _integral(self.ages_s, self.done)[-1]
-
-    def share_done(self, age_s: float) -> float:
-        """Return the share of requests that take no longer than ``age_s``."""
-        ages_s, done = self.ages_s, self.done
-        if age_s <= ages_s[0]:
-            return 0.0
-        if age_s >= ages_s[-1]:
-            return 1 - (1 - done[-1]) * math.pow(ages_s[-1] / age_s, self.tail_hazard)
-        above = bisect_right(ages_s, age_s)
-        part = (age_s - ages_s[above - 1]) / (ages_s[above] - ages_s[above - 1])
-        return done[above - 1] + part * (done[above] - done[above - 1])
-
-    def age_at(self, share: float) -> float:
-        """Return the age by which ``share`` of the requests are done; the inverse of ``share_done``."""
-        done = self.done
-        if share >= done[-1]:
-            left = max(1 - share, 1e-12) / (1 - done[-1])
-            return self.ages_s[-1] * math.pow(left, -1 / self.tail_hazard)
-        above = max(1, bisect_right(done, share))
-        rise = done[above] - done[above - 1]
-        part = (share - done[above - 1]) / rise if rise > 0 else 1.0
-        return self.ages_s[above - 1] + max(part, 0.0) * (self.ages_s[above] - self.ages_s[above - 1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +98,7 @@ def best_schedule(found: Distribution, price_s: float) -> Schedule:
     W(t) = min over s > t of  price * (1 - F(t)) + A(s) - A(t) - F(t) (s - t) + W(s).
     """
     ages_s, done = found.ages_s, found.done
-    integral = _integral(ages_s, done)
+    integral = found.integral()
     last = len(ages_s) - 1
     after = [last] * (last + 1)
     tail_gap_s = _tail_gap_s(ages_s[last], price_s, found.tail_hazard)
@@ -153,14 +112,6 @@ def best_schedule(found: Distribution, price_s: float) -> Schedule:
     polls, lag_s = _expectation(found, integral, after, tail_gap_s)
     next_s = [ages_s[place] for place in after[:-1]] + [ages_s[last] + tail_gap_s]
     return Schedule(price_s, ages_s, next_s, polls, lag_s, found.tail_hazard)
-
-
-def _integral(ages_s: Sequence[float], done: Sequence[float]) -> list[float]:
-    total, integral = 0.0, [0.0]
-    for (younger_s, older_s), (fewer, more) in zip(pairwise(ages_s), pairwise(done), strict=True):
-        total += (older_s - younger_s) * (fewer + more) / 2
-        integral.append(total)
-    return integral
 
 
 def _expectation(

@@ -18,9 +18,10 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine.scheduling.distribution import Distribution
 from engine.scheduling.durations import Durations
 from engine.scheduling.polling import LearnedPolling
-from engine.scheduling.schedule import Distribution, best_schedule
+from engine.scheduling.schedule import best_schedule
 from tests.benchmarks.tables import print_table, write_json
 
 if TYPE_CHECKING:

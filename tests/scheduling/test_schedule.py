@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.scheduling.schedule import Distribution, best_schedule
+from engine.scheduling.distribution import Distribution
+from engine.scheduling.schedule import best_schedule
 
 if TYPE_CHECKING:
     import random

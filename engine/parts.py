@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engine.clock import Clock
-    from engine.config import Provider as ProviderSettings
     from engine.config import RunConfig
+    from engine.config.sections import Provider as ProviderSettings
     from engine.connection import Connection
     from engine.ledger.ledger import Ledger
     from engine.media.fetcher import Fetcher

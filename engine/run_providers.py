@@ -20,6 +20,7 @@ from engine.ledger.counts import providers_of_unfinished
 from engine.media.transfer import as_url
 from engine.parts import Parts
 from engine.provider_configs import configs_by_provider
+from engine.scheduling.given import Given
 from engine.scheduling.halt import Canary
 from engine.scheduling.landing import Rules
 from engine.scheduling.scheduler import Scheduler
@@ -263,9 +264,9 @@ class RunProviders:
         request, parts = common.request, self._parts[name]
         provider, history, ask_credits = await parts.open_provider(common.stack, request.provider)
         stager = parts.stager(common.ledger, provider)
-        return Scheduler(
-            common.ledger,
-            parts.life(common.ledger, provider, common.fetcher, history, stager, models_at_work=models_at_work),
+        given = Given(
+            ledger=common.ledger,
+            life=parts.life(common.ledger, provider, common.fetcher, history, stager, models_at_work=models_at_work),
             config=parts.config,
             lanes=parts.lanes(resumed=common.resumed),
             rules=rules,
@@ -289,3 +290,4 @@ class RunProviders:
             on_stop=partial(schedulers.decided_to_stop, name),
             others_under_way=partial(schedulers.under_way_besides, name),
         )
+        return Scheduler(given)

@@ -106,4 +106,4 @@ def always(kind: str, response: Callable[[], web.StreamResponse]) -> Answer:
 def lanes_of(opened: Any) -> Any:
     """Return the lanes of a run that has one provider."""
     (scheduler,) = opened._scheduler._by_provider.values()
-    return scheduler._lanes
+    return scheduler._given.lanes

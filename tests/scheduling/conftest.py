@@ -14,6 +14,7 @@ from engine.input_files.stager import Stager
 from engine.ledger.counts import count_jobs
 from engine.ledger.recovery import recover
 from engine.scheduling.durations import Durations
+from engine.scheduling.given import Given
 from engine.scheduling.halt import Canary, HaltRules
 from engine.scheduling.landing import Rules
 from engine.scheduling.lane import Lane, Lanes
@@ -91,9 +92,9 @@ class World:
         submits = self._lane("submit", self.per_minute)
         self.policies: dict[str, LearnedPolling] = {}
         self.tally = Tally()
-        return Scheduler(
-            self.ledger,
-            self.life,
+        given = Given(
+            ledger=self.ledger,
+            life=self.life,
             config=RunConfig.load(None, [f"limits.max_in_flight={self.max_in_flight}", *self.overrides]),
             lanes=Lanes(submits, submits if self.shared else self._lane("read", self.polls_per_minute)),
             rules=Rules(
@@ -118,6 +119,7 @@ class World:
             output_life_s=self.output_life_s,
             download_places=self.download_places,
         )
+        return Scheduler(given)
 
     async def with_jobs(self, count: int) -> Scheduler:
         """Add jobs and return a scheduler that knows of them and of the end of the input."""

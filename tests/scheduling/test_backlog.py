@@ -114,7 +114,7 @@ async def test_a_narrow_line_slows_submissions_down_and_nothing_piles_up(
         said.add(scheduler.waits_for.partition(";")[0])
         waiting.append(world.tally.downloading)
 
-    scheduler._landing._on_decided = look
+    scheduler._parts.landing._on_decided = look
     await scheduler.run()
     assert world.tally.succeeded == 400
     assert max(waiting) < 200

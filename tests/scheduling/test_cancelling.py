@@ -271,8 +271,8 @@ async def test_cancelled_jobs_do_not_halt_a_batch(build: Callable[..., World]) -
     world = build(per_minute=60.0)
     world.provider.cancellable = True
     scheduler = await world.with_jobs(30)
-    scheduler._landing._rules = type(scheduler._landing._rules)(
-        scheduler._spend, scheduler._landing._rules.canary, HaltRules(0.1, 2, 3)
+    scheduler._parts.landing._rules = type(scheduler._parts.landing._rules)(
+        scheduler._given.rules.spend, scheduler._parts.landing._rules.canary, HaltRules(0.1, 2, 3)
     )
     running = asyncio.create_task(scheduler.run())
     await world.clock.sleep(40)

@@ -214,8 +214,8 @@ async def test_a_stop_gives_back_what_was_reserved_for_jobs_that_only_waited(bui
     world.provider.draw_submit = lambda _: Unauthorized("bad key")
     await scheduler.run()
     assert scheduler.under_way == 0
-    assert not scheduler._spend._submitted
-    assert not scheduler._spend._reserved
+    assert not scheduler._given.rules.spend._submitted
+    assert not scheduler._given.rules.spend._reserved
 
 
 @on_virtual_clock

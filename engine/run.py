@@ -27,7 +27,7 @@ from engine.learning import Learning, profile_path
 from engine.ledger.ballast import Ballast
 from engine.ledger.control_journal import ControlJournal
 from engine.ledger.counts import count_waiting, count_waiting_by_provider
-from engine.ledger.durable import make_directory, replacement
+from engine.ledger.durable import replacement
 from engine.ledger.inputs import recorded_input
 from engine.ledger.job_reader import JobReader, spool_mark
 from engine.ledger.ledger import Ledger
@@ -36,12 +36,11 @@ from engine.ledger.reopening import Reopened, reopen
 from engine.ledger.result_writer import ResultWriter
 from engine.ledger.run_dir import RunDir, RunLock
 from engine.ledger.survey import survey
-from engine.media.objects.shipper import Shipper
-from engine.media.objects.store import open_store
-from engine.media.part import sweep_parts
 from engine.provider_configs import configs_by_provider
+from engine.run_downloads import RunDownloads
 from engine.run_log import RunLog
 from engine.run_providers import Common, RunProviders
+from engine.run_stops import DISK_FULL, HARVEST_ONLY, LOG_FULL, STREAM_BROKEN
 from engine.scheduling.deadline import Deadline, Target
 from engine.scheduling.stop import Manner, Stop
 from engine.summary import exit_code_of, summarise
@@ -53,44 +52,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from engine.connection import Connection
-    from engine.fleet.address import FleetAddress
-    from engine.fleet.fleet import Fleet
     from engine.job.records import ResultLine
     from engine.ledger.intake import Spooled
     from engine.ledger.survey import Survey
-    from engine.media.fetcher import Fetcher
-    from engine.media.objects.store import ObjectStore
     from engine.run_request import RunRequest
     from engine.scheduling.schedulers import Schedulers
     from engine.scheduling.tally import Tally
 
 Moment = TypeVar("Moment", Deadline, Target)
-
-STREAM_BROKEN = Stop(
-    "broken_pipe",
-    "stdout takes no more result lines",
-    ExitCode.STOPPED,
-    Manner.HARVEST,
-    "the lines are in the run directory's results.jsonl; go on with 'engine resume'",
-)
-
-DISK_FULL = Stop(
-    "disk_full",
-    "the disk of the run directory is full",
-    ExitCode.STORAGE,
-    Manner.DOWNLOADS,
-    "free some space, then run the same command again; nothing that was recorded is lost",
-)
-LOG_FULL = Stop(
-    "disk_full",
-    "the disk of the run's log is full",
-    ExitCode.STORAGE,
-    Manner.HARVEST,
-    "free some space, then run the same command again; nothing that was recorded is lost",
-)
-HARVEST_ONLY = Stop(
-    "harvest_only", "nothing new is submitted, as asked", ExitCode.STOPPED, Manner.HARVEST, "go on with 'engine resume'"
-)
 
 
 class Run:
@@ -111,7 +80,6 @@ class Run:
         self._full_disks: asyncio.Queue[Stop] = asyncio.Queue()
         self._began_at = self._clock.now()
         self.reopened = Reopened()
-        self._fleet: Fleet | None = None
 
     async def __aenter__(self) -> Self:
         """Open the run.
@@ -162,7 +130,7 @@ class Run:
     @property
     def fleet(self) -> str:
         """How the fleet does, in a few words; empty if there is none."""
-        return self._fleet.sentence if self._fleet is not None else ""
+        return self._downloads.fleet_sentence
 
     @property
     def harvest_s(self) -> float | None:
@@ -338,7 +306,15 @@ class Run:
         )
 
     async def _build_schedulers(self) -> Schedulers:
-        fetcher, places = await self._open_fetcher()
+        downloads = self._downloads = RunDownloads(
+            self._request,
+            self._config,
+            self._media,
+            path_prefix=self._shown(self._media),
+            clock=self._clock,
+            log=self._log,
+        )
+        fetcher = await downloads.open(self._providers, self._stack)
         facts, found = await self._ledger.facts(), await self.survey()
         await self._fill_tallies(found)
         common = Common(
@@ -346,7 +322,7 @@ class Run:
             self._stack,
             self._ledger,
             fetcher,
-            places,
+            downloads.places,
             self._media,
             self._log,
             on_decided=self._writer.wake,
@@ -361,54 +337,6 @@ class Run:
         if utc is None:
             return None
         return kind(self._clock.now() + utc - self._clock.utc(), local_words(utc))
-
-    async def _open_fetcher(self) -> tuple[Fetcher | None, Callable[[], int]]:
-        """Return what downloads, and how many files it takes at the same time."""
-        here = self._config.downloads.concurrency
-        if not self._config.downloads.enabled:
-            return None, lambda: here
-        fetcher = await self._open_downloader()
-        fleet = self._fleet
-        return fetcher, (lambda: here) if fleet is None else (lambda: fleet.places)
-
-    async def _open_downloader(self) -> Fetcher:
-        await asyncio.to_thread(make_directory, self._media)
-        await asyncio.to_thread(sweep_parts, self._media)
-        # First of all: a store that will not have the files must be known before anything is paid for.
-        store = await self._open_store()
-        downloader = self._providers.downloader(self._media, path_prefix=self._shown(self._media))
-        downloads: Fetcher = await self._stack.enter_async_context(downloader)
-        if self._request.fleet is not None:
-            downloads = self._fleet = await self._open_fleet(self._request.fleet, downloads)
-        if store is None:
-            return downloads
-        return Shipper(downloads, store, scratch=self._media, clock=self._clock, announce=self._tell_of_store)
-
-    async def _open_fleet(self, address: FleetAddress, downloads: Fetcher) -> Fleet:
-        """Return the fleet that helps the downloads of this machine; with an object store, into the same scratch."""
-        fleet = self._providers.fleet(
-            address,
-            downloads,
-            self._media,
-            path_prefix=self._shown(self._media),
-            log=self._log,
-            announce=self._request.announce,
-        )
-        return await self._stack.enter_async_context(fleet)
-
-    def _tell_of_store(self, words: str) -> None:
-        """Tell the person, and the log of the night, that the object store is away or back."""
-        self._log.warning("store", said=words)
-        self._request.announce(words)
-
-    async def _open_store(self) -> ObjectStore | None:
-        """Return the object store that media go to, tried out; None if they go to a directory."""
-        url = self._config.storage.store
-        if url is None:
-            return None
-        store = open_store(url, self._config.storage)
-        await store.probe()
-        return store
 
     async def _fill_tallies(self, found: Survey) -> None:
         """Begin the figures with what earlier processes did."""

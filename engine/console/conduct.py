@@ -27,7 +27,8 @@ from engine.errors import EngineError, ExitCode
 from engine.job.money import usd_words
 from engine.ledger.inputs import recorded_input
 from engine.ledger.reopening import Reopened
-from engine.run import STREAM_BROKEN, Run
+from engine.run import Run
+from engine.run_stops import STREAM_BROKEN
 from engine.scheduling.stop import Manner, Stop
 
 if TYPE_CHECKING:

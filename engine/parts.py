@@ -19,7 +19,7 @@ from engine.media.keyed import Keyed
 from engine.media.part import free_bytes
 from engine.provider.addresses import is_trusted, key_headers
 from engine.provider.history import HttpHistory
-from engine.provider.http import HttpProvider
+from engine.provider.http_provider import HttpProvider
 from engine.scheduling.durations import Durations
 from engine.scheduling.halt import HaltRules
 from engine.scheduling.lane import Lane, Lanes, spacing_s

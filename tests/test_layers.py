@@ -139,7 +139,7 @@ def test_the_network_knows_no_ledger_but_how_bytes_are_made_durable() -> None:
 def test_only_the_files_that_speak_http_import_aiohttp() -> None:
     # The last one is a server: what a monitor reads must be said by the loop whose life it is the sign of.
     servers = ("engine.console.metrics", "engine.console.dashboard", "engine.simulator")
-    speakers = ("engine.provider.http", "engine.media", *servers)
+    speakers = ("engine.provider.exchange", "engine.media", *servers)
     assert [line for line in offences(("engine",), ("aiohttp",)) if not within(line.split()[0], *speakers)] == []
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from engine.connection import Connection
     from engine.errors import AccountError
     from engine.provider.history import HistoryRow
-    from engine.provider.http import HttpProvider
+    from engine.provider.http_provider import HttpProvider
 
 ACCOUNT_CHECKS = ("provider", "key", "credits", "clock")
 NO_KEY = "none"

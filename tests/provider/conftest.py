@@ -11,7 +11,7 @@ import pytest
 
 from engine.clock import SystemClock
 from engine.provider.description import load_description
-from engine.provider.http import HttpProvider
+from engine.provider.http_provider import HttpProvider
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

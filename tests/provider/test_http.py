@@ -40,7 +40,7 @@ from tests.provider.conftest import KEY, RawServer, reply_bytes, reset
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from engine.provider.http import HttpProvider
+    from engine.provider.http_provider import HttpProvider
 
     Serve = Callable[..., Awaitable[RawServer]]
     Connect = Callable[..., Awaitable[HttpProvider]]

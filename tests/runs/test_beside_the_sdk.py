@@ -12,7 +12,7 @@ from segmind.v2 import InferenceFailed
 from engine.clock import SystemClock
 from engine.provider.api_key import SIMULATOR_KEY
 from engine.provider.description import load_description
-from engine.provider.http import HttpProvider
+from engine.provider.http_provider import HttpProvider
 from engine.provider.protocol import Accepted, Completed, Failed, Request, Result
 from tests.runs.conftest import provider
 from tests.waiting import wait_until

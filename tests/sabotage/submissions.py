@@ -65,7 +65,7 @@ SUBMISSIONS = (
     Variant(
         "redirects of a POST are followed",
         "one paid submission per job; the key goes to the API alone",
-        "engine/provider/http.py",
+        "engine/provider/exchange.py",
         "allow_redirects=False,",
         "allow_redirects=True,",
         "tests/provider/test_http.py::test_a_redirect_is_not_followed_and_the_key_goes_nowhere_else",
@@ -73,7 +73,7 @@ SUBMISSIONS = (
     Variant(
         "a malformed reply is believed to be a 400 of the server",
         "only the server's own word fails a job",
-        "engine/provider/http.py",
+        "engine/provider/exchange.py",
         "        except _NETWORK_ERRORS as error:\n",
         "        except aiohttp.ClientResponseError as error:\n"
         '            return Reply(error.status, {}, b"")\n'
@@ -83,7 +83,7 @@ SUBMISSIONS = (
     Variant(
         "submissions go over pooled connections",
         "one paid submission per job",
-        "engine/provider/http.py",
+        "engine/provider/exchange.py",
         "self._submits = self._session(self._submits_max, force_close=True)",
         "self._submits = self._session(self._submits_max, force_close=False)",
         "tests/provider/test_http.py::test_each_submission_has_a_connection_of_its_own_and_readings_share_theirs",

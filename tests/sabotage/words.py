@@ -66,7 +66,7 @@ WORDS = (
     Variant(
         "an error's repr is its reason",
         "the key is never written",
-        "engine/provider/http.py",
+        "engine/provider/exchange.py",
         'return f"{type(error).__name__}: {detail}" if detail else type(error).__name__',
         "return repr(getattr(error, 'args', error))",
         "tests/provider/test_http.py::test_no_reason_holds_the_key",

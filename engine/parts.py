@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from engine.media.fetcher import Fetcher
     from engine.provider.description import ProviderDescription
     from engine.provider.history import History
-    from engine.provider.protocol import Provider, Unavailable
+    from engine.provider.protocol import Provider
+    from engine.provider.verdict import Unavailable
     from engine.scheduling.durations import DurationsState
     from engine.scheduling.polling import PollingPolicy
 

@@ -15,17 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from engine.job.records import StoredFile
-from engine.provider.protocol import (
-    Accepted,
-    Cancelled,
-    Completed,
-    Failed,
-    Metrics,
-    NotFound,
-    NotReady,
-    Result,
-    Working,
-)
+from engine.provider.verdict import Accepted, Cancelled, Completed, Failed, Metrics, NotFound, NotReady, Result, Working
 
 if TYPE_CHECKING:
     import random
@@ -33,7 +23,8 @@ if TYPE_CHECKING:
 
     from engine.clock import Clock
     from engine.media.downloader import DownloadTask
-    from engine.provider.protocol import CancelVerdict, FetchVerdict, PollVerdict, Request, SubmitVerdict
+    from engine.provider.protocol import Request
+    from engine.provider.verdict import CancelVerdict, FetchVerdict, PollVerdict, SubmitVerdict
 
     Draw = Callable[[random.Random], Any]
 

@@ -13,7 +13,7 @@ from engine.ledger.group_commit import InlineCommitter
 from engine.ledger.intake import InputRow, SpoolMark, add_lines
 from engine.ledger.ledger import Ledger, OutputMark
 from engine.ledger.schema import open_for_writing
-from engine.provider.protocol import Metrics
+from engine.provider.verdict import Metrics
 
 if TYPE_CHECKING:
     from pathlib import Path

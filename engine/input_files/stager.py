@@ -19,7 +19,7 @@ from engine.input_files.references import may_hold_references, references, repla
 from engine.job.local_file import local_path
 from engine.job.records import decode_json, encode_json
 from engine.ledger.uploads import Upload, last_upload, note_upload
-from engine.provider.protocol import Uploaded, UploadRefused
+from engine.provider.verdict import Uploaded, UploadRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from engine.job.flight import Flight
     from engine.job.model import Model
     from engine.ledger.ledger import Ledger
-    from engine.provider.protocol import UploadFailure, UploadVerdict
+    from engine.provider.verdict import UploadFailure, UploadVerdict
 
 AHEAD_CONCURRENCY = 4
 """Uploads made ahead of the submissions that need them; each holds its file in memory."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from engine.job.flight import Flight
     from engine.ledger.group_commit import Committer
-    from engine.provider.protocol import Metrics
+    from engine.provider.verdict import Metrics
 
 
 _Arguments = ParamSpec("_Arguments")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from engine.job.flight import Flight
-    from engine.provider.protocol import Metrics
+    from engine.provider.verdict import Metrics
 
 MEDIA_AT_HAND_BYTES_MAX = 65_536
 """What a job's media say is read into memory with the job only up to this length; a longer one holds the files."""

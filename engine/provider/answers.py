@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from engine.provider.protocol import Answered, Result, UnknownOutcome
 from engine.provider.reply import usable_request_id
 from engine.provider.results import metrics_of, result_of
+from engine.provider.verdict import Answered, Result, UnknownOutcome
 
 if TYPE_CHECKING:
     from engine.provider.description import ProviderDescription

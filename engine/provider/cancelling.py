@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.provider.protocol import (
+from engine.provider.reply import NoReply
+from engine.provider.throttle import throttle_wait_s
+from engine.provider.verdict import (
     CancelAsked,
     Cancelled,
     CancelRefused,
@@ -18,13 +20,11 @@ from engine.provider.protocol import (
     Unavailable,
     WrongContract,
 )
-from engine.provider.reply import NoReply
-from engine.provider.throttle import throttle_wait_s
 
 if TYPE_CHECKING:
     from engine.provider.description import ProviderDescription
-    from engine.provider.protocol import CancelVerdict
     from engine.provider.reply import Reply
+    from engine.provider.verdict import CancelVerdict
 
 
 def cancel_verdict(reply: Reply | NoReply, provider: ProviderDescription, *, seen: str, utc: float) -> CancelVerdict:

@@ -19,8 +19,8 @@ from yarl import URL
 
 from engine.epoch import epoch_of
 from engine.job.model_name import bare_model
-from engine.provider.protocol import Unavailable
 from engine.provider.reply import NoReply, Reply, media_urls, number, request_id_at
+from engine.provider.verdict import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -1,7 +1,7 @@
 """A described provider over HTTP: where each request goes and what is in it, by the rules of its description.
 
-Joins three things that know nothing of each other: ``addresses`` say where, ``exchange`` asks there, ``verdicts``
-say what the reply means. Knows no connection, and no time-out but as a number.
+Joins three things that know nothing of each other: ``addresses`` say where, ``exchange`` asks there, ``interpretation``
+says what the reply means. Knows no connection, and no time-out but as a number.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from engine.job.model_name import bare_model
 from engine.provider.addresses import address, content_address, key_headers
 from engine.provider.cancelling import cancel_verdict
 from engine.provider.exchange import JSON, HttpExchange
-from engine.provider.protocol import NotFound, Result, Unavailable, WrongContract
+from engine.provider.interpretation import balance_usd, fetch_verdict, poll_verdict, submit_verdict, upload_verdict
 from engine.provider.reply import NoReply, Reply
-from engine.provider.verdicts import balance_usd, fetch_verdict, poll_verdict, submit_verdict, upload_verdict
+from engine.provider.verdict import NotFound, Result, Unavailable, WrongContract
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from engine.clock import Clock
     from engine.provider.description import ProviderDescription
-    from engine.provider.protocol import CancelVerdict, FetchVerdict, PollVerdict, Request, SubmitVerdict, UploadVerdict
+    from engine.provider.protocol import Request
+    from engine.provider.verdict import CancelVerdict, FetchVerdict, PollVerdict, SubmitVerdict, UploadVerdict
 
 UPLOAD_FLOOR_BYTES_PER_S = 50_000
 """An upload may take longer than other requests, by what its body needs at this pace."""

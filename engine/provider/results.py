@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from engine.provider.json_path import value_at
-from engine.provider.protocol import Metrics, Result
 from engine.provider.reply import media_urls, number
+from engine.provider.verdict import Metrics, Result
 
 if TYPE_CHECKING:
     from engine.provider.description import ProviderDescription

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, assert_never
 
 from engine.backoff import backoff_s
 from engine.ledger.cancel_book import CancelBook, cancelled
-from engine.provider.protocol import (
+from engine.provider.protocol import CancellingProvider, Request
+from engine.provider.verdict import (
     CancelAsked,
     Cancelled,
-    CancellingProvider,
     CancelRefused,
     NotFound,
-    Request,
     Throttled,
     Unauthorized,
     Unavailable,

@@ -12,7 +12,7 @@ from engine.errors import ExitCode
 from engine.job.records import JobError
 from engine.media.failures import DiskFullError, DownloadError, StoreRefusedError
 from engine.provider.history import HistoryRow
-from engine.provider.protocol import (
+from engine.provider.verdict import (
     Failed,
     NotFound,
     NotReady,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import ExitCode
 from engine.job.money import usd_words
-from engine.provider.protocol import Unavailable
+from engine.provider.verdict import Unavailable
 from engine.scheduling.stop import Manner, Stop
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from engine.input_files.stager import Stager
     from engine.ledger.ledger import Ledger
     from engine.provider.history import History
-    from engine.provider.protocol import Unavailable
+    from engine.provider.verdict import Unavailable
     from engine.scheduling.deadline import Deadline, Target
     from engine.scheduling.landing import Rules
     from engine.scheduling.lane import Lanes

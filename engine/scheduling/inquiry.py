@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from engine.ledger.cancel_book import cancelled
 from engine.provider.history import HistoryRow
-from engine.provider.protocol import (
+from engine.provider.verdict import (
     Completed,
     Failed,
     Metrics,

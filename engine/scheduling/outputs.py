@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engine.job.flight import Flight
-    from engine.provider.protocol import Result
+    from engine.provider.verdict import Result
 
 
 def recorded(result: Result) -> tuple[Any, dict[str, Any]]:

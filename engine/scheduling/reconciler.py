@@ -16,7 +16,7 @@ from engine.job.records import JobError
 from engine.ledger.claims import claims, first_intent_after
 from engine.ledger.group_commit import RefusedChange
 from engine.provider.history import HistoryRow
-from engine.provider.protocol import Unavailable
+from engine.provider.verdict import Unavailable
 from engine.scheduling.reconciliation import AFTER_INTENT_S, BEFORE_INTENT_S, assign, shows_later
 
 if TYPE_CHECKING:

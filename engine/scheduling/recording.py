@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from engine.clock import Clock
     from engine.job.flight import Flight
     from engine.ledger.ledger import Ledger
-    from engine.provider.protocol import Metrics, Result
+    from engine.provider.verdict import Metrics, Result
     from engine.scheduling.steps import AtRest
 
 

@@ -9,7 +9,7 @@ from engine.input_files.stager import Staged
 from engine.job.flight import UNNAMED
 from engine.job.records import JobError, decode_json
 from engine.ledger.group_commit import RefusedChange
-from engine.provider.protocol import (
+from engine.provider.verdict import (
     Accepted,
     Answered,
     NotSent,
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from engine.input_files.stager import Stager
     from engine.job.flight import Flight
     from engine.ledger.ledger import Ledger
-    from engine.provider.protocol import Provider, UploadFailure
+    from engine.provider.protocol import Provider
+    from engine.provider.verdict import UploadFailure
     from engine.scheduling.steps import SubmitStep
 
 

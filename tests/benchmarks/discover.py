@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.ledger.counts import count_jobs
-from engine.provider.protocol import Throttled
+from engine.provider.verdict import Throttled
 from tests.benchmarks.tables import print_table, write_json
 from tests.scheduling.conftest import World
 from tests.virtual_clock import VirtualClock, run_virtual

@@ -25,7 +25,7 @@ from engine.console.event_loop import run_to_end
 from engine.ledger.group_commit import InlineCommitter
 from engine.ledger.ledger import Ledger
 from engine.ledger.schema import open_for_writing
-from engine.provider.protocol import Metrics
+from engine.provider.verdict import Metrics
 from tests.benchmarks.clients import CLIENT_CORE
 from tests.benchmarks.tables import print_table, write_json
 from tests.benchmarks.watched import beat, lateness_s, percentile_ms

@@ -12,7 +12,7 @@ from engine.input_files.inspection import Inspector
 from engine.input_files.stager import Staged, Stager
 from engine.job.flight import Flight
 from engine.job.model import Model, Parameter
-from engine.provider.protocol import Unavailable, Uploaded, UploadRefused
+from engine.provider.verdict import Unavailable, Uploaded, UploadRefused
 from tests.jobs import open_inline
 from tests.media.conftest import small_media
 from tests.virtual_clock import VirtualClock
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engine.ledger.ledger import Ledger
-    from engine.provider.protocol import UploadVerdict
+    from engine.provider.verdict import UploadVerdict
 
 MEDIA = small_media()
 CATALOGUE = {"avatar": Model("avatar", {"image_url": Parameter("image_url", "uri", accepts=("image",))})}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engine.provider.protocol import Accepted, Metrics, PollVerdict, Request, Result, SubmitVerdict, Working
+from engine.provider.verdict import Accepted, Metrics, PollVerdict, Result, SubmitVerdict, Working
+
+if TYPE_CHECKING:
+    from engine.provider.protocol import Request
 
 
 class Painter:

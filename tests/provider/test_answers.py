@@ -13,7 +13,9 @@ from multidict import CIMultiDict
 
 from engine.job.records import JobError
 from engine.provider.description import load_description
-from engine.provider.protocol import (
+from engine.provider.interpretation import submit_verdict
+from engine.provider.reply import Reply
+from engine.provider.verdict import (
     Answered,
     Metrics,
     OutOfMoney,
@@ -24,8 +26,6 @@ from engine.provider.protocol import (
     UnknownOutcome,
     WrongContract,
 )
-from engine.provider.reply import Reply
-from engine.provider.verdicts import submit_verdict
 
 SYNC = load_description("segmind-sync")
 HEADERS = {"X-Request-Id": "r1", "X-Cost": "0.04", "X-Remaining-Credits": "12.5", "X-Generation-Time": "31.5"}

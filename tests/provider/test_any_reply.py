@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from engine.provider.description import load_description
 from engine.provider.history import rows_of
-from engine.provider.protocol import (
+from engine.provider.interpretation import fetch_verdict, poll_verdict, submit_verdict
+from engine.provider.reply import Reply
+from engine.provider.throttle import WAIT_S_MAX, WAIT_S_MIN
+from engine.provider.verdict import (
     Accepted,
     Answered,
     Completed,
@@ -27,12 +30,9 @@ from engine.provider.protocol import (
     Working,
     WrongContract,
 )
-from engine.provider.reply import Reply
-from engine.provider.throttle import WAIT_S_MAX, WAIT_S_MIN
-from engine.provider.verdicts import fetch_verdict, poll_verdict, submit_verdict
 
 if TYPE_CHECKING:
-    from engine.provider.protocol import Metrics
+    from engine.provider.verdict import Metrics
 
 KEYS = [
     "request_id",

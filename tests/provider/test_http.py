@@ -17,7 +17,8 @@ import pytest
 from msgspec.structs import replace
 
 from engine.provider.description import load_description
-from engine.provider.protocol import (
+from engine.provider.protocol import Request
+from engine.provider.verdict import (
     Accepted,
     Answered,
     Completed,
@@ -25,7 +26,6 @@ from engine.provider.protocol import (
     NotFound,
     NotSent,
     Rejected,
-    Request,
     Result,
     ServerError,
     Throttled,

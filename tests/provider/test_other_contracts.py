@@ -9,7 +9,9 @@ import pytest
 
 from engine.provider.cancelling import cancel_verdict
 from engine.provider.description import load_description
-from engine.provider.protocol import (
+from engine.provider.interpretation import fetch_verdict, poll_verdict, submit_verdict
+from engine.provider.reply import NoReply, Reply
+from engine.provider.verdict import (
     Accepted,
     CancelAsked,
     Cancelled,
@@ -29,8 +31,6 @@ from engine.provider.protocol import (
     Working,
     WrongContract,
 )
-from engine.provider.reply import NoReply, Reply
-from engine.provider.verdicts import fetch_verdict, poll_verdict, submit_verdict
 
 URL = "https://cdn.example.com/a.mp4"
 

@@ -6,9 +6,9 @@ import orjson
 import pytest
 
 from engine.provider.description import load_description
-from engine.provider.protocol import Metrics, Result
+from engine.provider.interpretation import fetch_verdict
 from engine.provider.reply import ERROR_TEXT_CHARS_MAX, Reply, media_urls, number, request_id_at
-from engine.provider.verdicts import fetch_verdict
+from engine.provider.verdict import Metrics, Result
 
 URL = "https://images.example.com/a.mp4"
 SEGMIND = load_description("segmind")

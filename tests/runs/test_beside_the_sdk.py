@@ -13,7 +13,8 @@ from engine.clock import SystemClock
 from engine.provider.api_key import SIMULATOR_KEY
 from engine.provider.description import load_description
 from engine.provider.http_provider import HttpProvider
-from engine.provider.protocol import Accepted, Completed, Failed, Request, Result
+from engine.provider.protocol import Request
+from engine.provider.verdict import Accepted, Completed, Failed, Result
 from tests.runs.conftest import provider
 from tests.waiting import wait_until
 

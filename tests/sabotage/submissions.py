@@ -49,18 +49,18 @@ SUBMISSIONS = (
     Variant(
         "a lost reply is taken for a request that was never sent",
         "one paid submission per job",
-        "engine/provider/verdicts.py",
+        "engine/provider/interpretation.py",
         "return UnknownOutcome(reply.reason) if reply.sent else NotSent(reply.reason)",
         "return NotSent(reply.reason)",
-        "tests/provider/test_verdicts.py::test_a_lost_reply_is_unknown_and_an_unsent_request_is_not",
+        "tests/provider/test_interpretation.py::test_a_lost_reply_is_unknown_and_an_unsent_request_is_not",
     ),
     Variant(
         "a 502 is a reason to submit again",
         "one paid submission per job",
-        "engine/provider/verdicts.py",
+        "engine/provider/interpretation.py",
         "        case _ if status in provider.submit.safe_codes and reply.object():\n",
         "        case 500 | 502 | 503 | 504:\n",
-        "tests/provider/test_verdicts.py::test_an_edge_that_fails_leaves_the_outcome_unknown",
+        "tests/provider/test_interpretation.py::test_an_edge_that_fails_leaves_the_outcome_unknown",
     ),
     Variant(
         "redirects of a POST are followed",

@@ -24,19 +24,19 @@ WORDS = (
     Variant(
         "an unknown status word is a failure",
         "only the provider's own word fails a job",
-        "engine/provider/verdicts.py",
+        "engine/provider/interpretation.py",
         "            return Working(word)\n",
         "            known = word in {'QUEUED', 'PROCESSING'}\n"
         "            return Working(word) if known else _failed(reply, body, provider)\n",
-        "tests/provider/test_verdicts.py::test_an_unknown_word_means_still_working",
+        "tests/provider/test_interpretation.py::test_an_unknown_word_means_still_working",
     ),
     Variant(
         "a result is believed whatever it says of itself",
         "a paid result is not lost",
-        "engine/provider/verdicts.py",
+        "engine/provider/interpretation.py",
         "if told or (not isinstance(word, str) and media_urls(body, rules.outputs)):",
         "if told or media_urls(body, rules.outputs):",
-        "tests/provider/test_verdicts.py::test_a_result_that_says_it_is_not_done_is_not_even_if_it_names_files",
+        "tests/provider/test_interpretation.py::test_a_result_that_says_it_is_not_done_is_not_even_if_it_names_files",
     ),
     Variant(
         "the key goes wherever a reply says",

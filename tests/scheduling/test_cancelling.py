@@ -15,7 +15,7 @@ from engine.ledger.accounts import accounts
 from engine.ledger.cancel_book import CancelBook
 from engine.ledger.counts import count_jobs
 from engine.ledger.reopening import Selection, reopen
-from engine.provider.protocol import (
+from engine.provider.verdict import (
     CancelAsked,
     CancelRefused,
     Failed,

@@ -13,7 +13,7 @@ from engine.ledger.claims import claims
 from engine.ledger.flights import flights_in, pending_after
 from engine.media.failures import DiskFullError, DownloadError
 from engine.provider.history import HistoryRow
-from engine.provider.protocol import (
+from engine.provider.verdict import (
     Accepted,
     Answered,
     Completed,
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from engine.job.flight import Flight
-    from engine.provider.protocol import Unavailable as NoAnswer
+    from engine.provider.verdict import Unavailable as NoAnswer
     from tests.scheduling.conftest import World
 
 URL = "https://images.example.com/a.mp4"

@@ -17,7 +17,7 @@ from engine.ledger.counts import count_jobs
 from engine.ledger.intake import add_lines
 from engine.ledger.recovery import recover
 from engine.media.failures import DownloadError
-from engine.provider.protocol import (
+from engine.provider.verdict import (
     Accepted,
     Failed,
     Metrics,

@@ -18,7 +18,7 @@ from engine.ledger.flights import pending_after
 from engine.ledger.group_commit import InlineCommitter
 from engine.ledger.ledger import Ledger
 from engine.ledger.schema import open_for_writing
-from engine.provider.protocol import Metrics, Result
+from engine.provider.verdict import Metrics, Result
 from engine.scheduling.steps import AtRest, Fetched, Finished, Submitted
 from tests.jobs import add_jobs
 from tests.virtual_clock import on_virtual_clock

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from engine.provider.history import HistoryRow
-from engine.provider.protocol import Accepted, NotSent, Throttled, Unavailable, UnknownOutcome
+from engine.provider.verdict import Accepted, NotSent, Throttled, Unavailable, UnknownOutcome
 from tests.fake_provider import COST_USD, FakeProvider
 from tests.jobs import MODEL
 
 if TYPE_CHECKING:
     import random
 
-    from engine.provider.protocol import SubmitVerdict
+    from engine.provider.verdict import SubmitVerdict
     from tests.virtual_clock import VirtualClock
 
 

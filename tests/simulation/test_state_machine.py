@@ -23,7 +23,7 @@ from engine.ledger.ledger import OutputMark
 from engine.ledger.recovery import recover
 from engine.ledger.reopening import Selection, reopen
 from engine.ledger.totals import count_again, totals
-from engine.provider.protocol import Metrics
+from engine.provider.verdict import Metrics
 from tests.jobs import FILE, REFUSED, UNKNOWN_OUTCOME, UTC, add_jobs, flight_of, open_inline
 
 if TYPE_CHECKING:

@@ -8,7 +8,9 @@ import orjson
 import pytest
 
 from engine.provider.description import load_description
-from engine.provider.protocol import (
+from engine.provider.interpretation import fetch_verdict, poll_verdict, submit_verdict
+from engine.provider.reply import NoReply, Reply
+from engine.provider.verdict import (
     Accepted,
     Completed,
     Failed,
@@ -26,11 +28,9 @@ from engine.provider.protocol import (
     Working,
     WrongContract,
 )
-from engine.provider.reply import NoReply, Reply
-from engine.provider.verdicts import fetch_verdict, poll_verdict, submit_verdict
 
 if TYPE_CHECKING:
-    from engine.provider.protocol import FetchVerdict, PollVerdict, SubmitVerdict
+    from engine.provider.verdict import FetchVerdict, PollVerdict, SubmitVerdict
 
 SEGMIND = load_description("segmind")
 ID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"

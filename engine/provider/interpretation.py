@@ -14,7 +14,10 @@ from engine.job.records import JobError
 from engine.provider.addresses import named_addresses
 from engine.provider.answers import answered
 from engine.provider.json_path import value_at
-from engine.provider.protocol import (
+from engine.provider.reply import NoReply, Reply, media_urls, number, usable_request_id
+from engine.provider.results import metrics_of, result_of
+from engine.provider.throttle import throttle_wait_s
+from engine.provider.verdict import (
     Accepted,
     Completed,
     Failed,
@@ -33,13 +36,10 @@ from engine.provider.protocol import (
     Working,
     WrongContract,
 )
-from engine.provider.reply import NoReply, Reply, media_urls, number, usable_request_id
-from engine.provider.results import metrics_of, result_of
-from engine.provider.throttle import throttle_wait_s
 
 if TYPE_CHECKING:
     from engine.provider.description import ProviderDescription
-    from engine.provider.protocol import FetchVerdict, PollVerdict, SubmitVerdict, UploadVerdict
+    from engine.provider.verdict import FetchVerdict, PollVerdict, SubmitVerdict, UploadVerdict
 
 NOT_ACCEPTABLE = 406
 _REFUSED_FOR_ITSELF = frozenset({400, NOT_ACCEPTABLE, 413, 415, 422})

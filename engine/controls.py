@@ -2,8 +2,8 @@
 
 Orders come from the control journal. At the start all of them are taken together; then, once a second, what is
 new. What was taken is noted in the ledger, so that whoever gave an order can see that it holds. Settings are what all
-orders together come to; a wish to cancel is taken once, and is the ledger's from then on, so that a job that is tried
-again later is not cancelled by an order of before.
+orders together come to, until the run is started with another value of the key; a wish to cancel is taken once, and is
+the ledger's from then on, so that a job that is tried again later is not cancelled by an order of before.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+import orjson
+
 from engine.clock import local_words
 from engine.config import RunConfig
 from engine.errors import ConfigError, ExitCode, UsageError, nearest
 from engine.ledger.cancel_book import CancelBook
-from engine.ledger.control_journal import Order, Standing, standing
+from engine.ledger.control_journal import Order, Standing, over_in, standing
 from engine.provider_configs import configs_by_provider
 from engine.scheduling.stop import Manner, Stop
 
@@ -92,13 +94,21 @@ class Controls:
         self._orders: list[Order] = []
         self._book = CancelBook(ledger)
         self._offset = 0
+        self._over: dict[str, int] = {}
         self._cancels_all = False
+
+    @property
+    def over(self) -> str | None:
+        """The keys whose orders are over, to be noted together with the configuration that ended them."""
+        return orjson.dumps(self._over).decode() if self._over else None
 
     async def open(self) -> RunConfig:
         """Take what was asked of earlier processes; return the configuration that holds with it."""
-        taken_up_to = int((await self._ledger.facts()).get("control_bytes") or 0)
-        self._orders, self._offset = await asyncio.to_thread(self._journal.read, 0, until=taken_up_to)
+        facts = await self._ledger.facts()
+        taken_up_to, self._over = int(facts.get("control_bytes") or 0), over_in(facts)
+        self._orders, self._offset = await asyncio.to_thread(self._journal.read, 0, until=taken_up_to, over=self._over)
         new, _ = await self._take()
+        self._end_overruled(facts.get("config"))
         for order in new:
             if order.action in {"cancel", "cancel_all"}:
                 self._announce(f"control: {order_words(order)}")
@@ -107,6 +117,26 @@ class Controls:
         if now.settings or now.paused_utc is not None:
             self._announce(f"{standing_words(now)}; 'engine control --reset' takes it back")
         return self._holding()
+
+    def _end_overruled(self, recorded: str | None) -> None:
+        """End what was ordered of keys that have another value now than the configuration of the process before.
+
+        The same command again keeps what was ordered meanwhile; whoever changes a key means what is said last.
+        """
+        before = _read_config(recorded)
+        if before is None:
+            return
+        for key, ordered in self._standing.settings.items():
+            if key not in CHANGEABLE:
+                continue  # of another version, which took it
+            value = self._config.value_of(key)
+            if value != before.value_of(key):
+                self._over[key] = self._offset
+                self._orders = [order for order in self._orders if (order.action, order.key) != ("set", key)]
+                words = "has no value" if value is None else f"= {value:g}"
+                self._announce(
+                    f"{key} {words}, as the run is started now; what 'engine control' set, {ordered:g}, is over"
+                )
 
     async def run(self, steered: Steered) -> None:
         """Carry out what is asked, until cancelled."""
@@ -169,6 +199,16 @@ class Controls:
             except ConfigError as error:
                 self._announce(f"control: {error}")
         return config
+
+
+def _read_config(recorded: str | None) -> RunConfig | None:
+    """Return a configuration that a process has recorded; None if none has, or in a way that is not understood."""
+    if recorded is None:
+        return None
+    try:
+        return RunConfig.from_mapping(orjson.loads(recorded))
+    except ConfigError:
+        return None
 
 
 def changed(config: RunConfig, key: str, value: float) -> RunConfig:

@@ -303,6 +303,7 @@ class Run:
             model=self.default_model,
             provider=self._providers.first.description.name,
             providers=self._providers.further_descriptions,
+            control_over=self._controls.over,
         )
 
     async def _build_schedulers(self) -> Schedulers:

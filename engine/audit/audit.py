@@ -16,7 +16,7 @@ from engine.audit.findings import Finding, Kind, Remedy
 from engine.audit.ledger_audit import audit_ledger
 from engine.audit.object_audit import audit_objects, storage_of
 from engine.audit.output_audit import audit_output
-from engine.ledger.schema import open_for_reading
+from engine.ledger.schema import facts_in, open_for_reading
 from engine.store_url import is_store_url
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def audit(directory: RunDir, *, quick: bool, at_work: bool, watcher: Watcher | N
     db = open_for_reading(directory.ledger)
     try:
         db.execute("BEGIN")  # one snapshot, whatever is committed meanwhile
-        facts: dict[str, Any] = dict(db.execute("SELECT key, value FROM meta").fetchall())
+        facts = facts_in(db)
         findings = list(audit_ledger(db))
         if any(finding.kind is Kind.LEDGER_DAMAGED for finding in findings):
             return Audit(lines=0, files=0, bytes=0, quick=quick, findings=tuple(findings))

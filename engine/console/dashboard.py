@@ -20,7 +20,8 @@ from engine.console.report.formats import as_html, document, gallery
 from engine.console.report.job_rows import job_page
 from engine.console.report_command import figures, snapshot
 from engine.errors import UsageError
-from engine.ledger.control_journal import ControlJournal, Order, standing
+from engine.ledger.control_journal import ControlJournal, Order, standing_in
+from engine.ledger.schema import facts_in
 from engine.store_url import is_store_url
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Dashboard:
                 whole = document(figures(db, self._directory), root=root)
                 if jobs:
                     whole |= gallery(job_page(db, from_line=from_line), root=root, beside=root)
-            asked = standing(ControlJournal(self._directory.control).read(0)[0])
+                asked = standing_in(ControlJournal(self._directory.control), facts_in(db))
             return orjson.dumps({**whole, "paused": asked.paused_utc is not None})
 
         body = await asyncio.to_thread(data, _from_line(request), jobs="jobs" in request.query)

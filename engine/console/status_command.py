@@ -92,16 +92,17 @@ def _read(run_dir: Path, query: Callable[[sqlite3.Connection], str]) -> str:
 
 def _status_text(run_dir: Path, *, as_json: bool) -> str:
     from engine.clock import SystemClock  # noqa: PLC0415
-    from engine.ledger.control_journal import ControlJournal, standing  # noqa: PLC0415
+    from engine.ledger.control_journal import ControlJournal, standing_in  # noqa: PLC0415
     from engine.ledger.run_dir import RunDir, lock_holder  # noqa: PLC0415
+    from engine.ledger.schema import facts_in  # noqa: PLC0415
     from engine.ledger.survey import survey  # noqa: PLC0415
     from engine.ledger.vitals import vitals  # noqa: PLC0415
 
     directory = RunDir(run_dir)
     holder = lock_holder(directory)
-    asked = standing(ControlJournal(directory.control).read(0)[0])
 
     def text(db: sqlite3.Connection) -> str:
+        asked = standing_in(ControlJournal(directory.control), facts_in(db))
         found = survey(db)
         measured = vitals(db, found, now_utc=SystemClock().utc())
         if as_json:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import msgspec
 
@@ -17,13 +18,14 @@ from engine.errors import StorageError
 from engine.ledger.durable import PRIVATE_FILE_MODE, append, sync_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 Action = Literal["pause", "resume", "drain", "set", "reset", "cancel", "cancel_all"]
 NEWLINE = b"\n"
 LINE_BYTES_MAX = 2**20
 """No order is longer; what a disk error makes of the file must not fill the memory."""
+NOTHING_OVER: Mapping[str, int] = MappingProxyType({})
 _HINT = "free some space, then give the order again"
 
 
@@ -88,11 +90,13 @@ class ControlJournal:
         sync_directory(self._path.parent)
         return end
 
-    def read(self, offset: int, *, until: int | None = None) -> tuple[list[Order], int]:
+    def read(
+        self, offset: int, *, until: int | None = None, over: Mapping[str, int] = NOTHING_OVER
+    ) -> tuple[list[Order], int]:
         """Return the orders behind ``offset`` (and before ``until``), and where the last whole line of them ends.
 
         A line that is no order is passed over: a crash may have torn it, and whoever gave it was not told that it
-        was taken.
+        was taken. So is one that set a key and ends before the byte that ``over`` has for the key.
         """
         orders: list[Order] = []
         end = offset
@@ -103,11 +107,22 @@ class ControlJournal:
                     if until is not None and line_end > until:
                         break
                     end = line_end
-                    if (order := _order_of(line)) is not None:
+                    order = _order_of(line)
+                    if order is not None and not (order.action == "set" and line_end <= over.get(order.key, 0)):
                         orders.append(order)
         except OSError:
             return [], offset
         return orders, end
+
+
+def over_in(facts: Mapping[str, Any]) -> dict[str, int]:
+    """Return the keys whose orders are over, by the facts of a run: up to which byte of the journal they are."""
+    return msgspec.json.decode(facts.get("control_over") or "{}", type=dict[str, int])
+
+
+def standing_in(journal: ControlJournal, facts: Mapping[str, Any]) -> Standing:
+    """Return what holds of a journal, by the facts of its run."""
+    return standing(journal.read(0, over=over_in(facts))[0])
 
 
 def standing(orders: Iterable[Order]) -> Standing:

@@ -201,9 +201,14 @@ def read_facts(path: Path) -> dict[str, Any]:
     """
     db = open_for_reading(path)
     try:
-        return dict(db.execute("SELECT key, value FROM meta").fetchall())
+        return facts_in(db)
     finally:
         db.close()
+
+
+def facts_in(db: sqlite3.Connection) -> dict[str, Any]:
+    """Return all facts about the run by name."""
+    return dict(db.execute("SELECT key, value FROM meta").fetchall())
 
 
 def check_is_ledger(db: sqlite3.Connection, path: Path) -> None:

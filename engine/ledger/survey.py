@@ -5,12 +5,13 @@ Used for the progress at start, for ``status`` and for the summary, so that all 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from engine.job.states import State
 from engine.ledger.counts import count_jobs
+from engine.ledger.schema import facts_in
 from engine.ledger.totals import NANO, totals
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
 
 def survey(db: sqlite3.Connection) -> Survey:
     """Read the whole survey: running totals, and the rows of jobs that are not at rest."""
-    facts: dict[str, Any] = dict(db.execute("SELECT key, value FROM meta").fetchall())
+    facts = facts_in(db)
     counts = count_jobs(db)
     reserved_usd, at_risk_usd = _open_usd(db)
     sums = totals(db)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engine.estimate import eta
+from engine.ledger.schema import facts_in
 
 if TYPE_CHECKING:
     import sqlite3
@@ -52,7 +53,7 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
 
 def vitals(db: sqlite3.Connection, found: Survey, *, now_utc: float) -> Vitals:
     """Measure a run at ``now_utc``, epoch seconds."""
-    facts: dict[str, Any] = dict(db.execute("SELECT key, value FROM meta").fetchall())
+    facts = facts_in(db)
     since_utc = max(now_utc - WINDOW_S, facts.get("opened_utc") or 0.0)
     window_s = max(now_utc - since_utc, 1.0)
     finished, spent_usd = db.execute(

@@ -85,6 +85,17 @@ def test_what_is_asked_while_nobody_works_holds_from_the_next_start(steady: Prov
     assert summary["process"]["in_flight_peak"] == 1
 
 
+def test_the_command_line_wins_over_an_earlier_order_if_it_changes_the_key(steady: Provider, tmp_path: Path) -> None:
+    jobs = some_jobs(tmp_path, 6)
+    assert engine("run", jobs, "--max-jobs", "1", *steady.options(), cwd=tmp_path).code == 3
+    assert engine("control", "jobs.run", "--set", "budget.cost_usd_max=0.01", cwd=tmp_path).code == 0
+    assert _status(tmp_path)["control"]["settings"] == {"budget.cost_usd_max": 0.01}
+    assert engine("resume", "jobs.run", cwd=tmp_path).code == 3
+    done = engine("resume", "jobs.run", "--set", "budget.cost_usd_max=500", cwd=tmp_path)
+    assert (done.code, "budget.cost_usd_max = 500, as the run is started now" in done.err) == (0, True), done.err
+    assert _status(tmp_path)["control"]["settings"] == {}
+
+
 def test_a_reset_takes_everything_back(steady: Provider, tmp_path: Path) -> None:
     jobs = some_jobs(tmp_path, 6)
     assert engine("run", jobs, "--max-jobs", "1", *steady.options(), cwd=tmp_path).code == 3

@@ -16,6 +16,7 @@ import msgspec
 from engine import __version__
 from engine.console.report.timeline import Bucket, timeline
 from engine.ledger.counts import count_owed
+from engine.ledger.schema import facts_in
 from engine.ledger.survey import Survey, survey
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def gather(db: sqlite3.Connection, *, name: str, made_utc: float, running: str |
         running: who works on the run now; None if nobody does.
     """
     found = survey(db)
-    facts: dict[str, Any] = dict(db.execute("SELECT key, value FROM meta").fetchall())
+    facts = facts_in(db)
     first, last = _span(db)
     wall_s = last - first if first is not None and last is not None else None
     decided = found.succeeded + found.failed

@@ -1,0 +1,129 @@
+"""What was asked of a run, from process to process, and what becomes of it when the run is started otherwise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+import structlog
+
+from engine.config import RunConfig
+from engine.controls import Controls
+from engine.ledger.control_journal import ControlJournal, Order, Standing, standing_in
+from tests.jobs import open_inline
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.virtual_clock import VirtualClock
+
+BUDGET = "budget.cost_usd_max"
+PLACES = "limits.max_in_flight"
+
+
+class Site:
+    """A run directory, as one process after the other opens it."""
+
+    def __init__(self, directory: Path, clock: VirtualClock) -> None:
+        self.journal = ControlJournal(directory / "control.jsonl")
+        self.ledger = open_inline(directory / "run.db")
+        self.said: list[str] = []
+        self._clock = clock
+
+    def order(self, **settings: float) -> None:
+        """Set keys, a double underscore for the dot, as ``engine control`` does."""
+        orders = [Order(utc=1.0, action="set", key=k.replace("__", "."), value=v) for k, v in settings.items()]
+        self.journal.give(orders)
+
+    async def opened(self, *settings: str, fails: bool = False) -> RunConfig:
+        """Open the run with settings; return what holds. One that ``fails`` does so before it has noted anything."""
+        config = RunConfig.load(None, settings)
+        self.said = []
+        controls = Controls(
+            self.journal,
+            self.ledger,
+            config=config,
+            clock=self._clock,
+            log=structlog.get_logger(),
+            announce=self.said.append,
+        )
+        holding = await controls.open()
+        if not fails:
+            await self.ledger.note(config=orjson.dumps(config.to_mapping()).decode(), control_over=controls.over)
+        return holding
+
+    async def shown(self) -> Standing:
+        """Return what ``status`` and the dashboard show."""
+        return standing_in(self.journal, await self.ledger.facts())
+
+
+@pytest.fixture
+async def site(tmp_path: Path, clock: VirtualClock) -> AsyncIterator[Site]:
+    site = Site(tmp_path, clock)
+    yield site
+    site.ledger.close()
+
+
+async def test_the_same_command_again_keeps_what_was_ordered_meanwhile(site: Site) -> None:
+    await site.opened("budget.cost_usd_max=50")
+    site.order(budget__cost_usd_max=100)
+    for _ in range(2):
+        assert (await site.opened("budget.cost_usd_max=50")).budget.cost_usd_max == 100
+        assert (await site.shown()).settings == {BUDGET: 100}
+
+
+async def test_a_key_that_is_changed_at_the_start_ends_its_order_for_good(site: Site) -> None:
+    await site.opened()
+    site.order(budget__cost_usd_max=100, limits__max_in_flight=7)
+    for _ in range(2):
+        holding = await site.opened("budget.cost_usd_max=500")
+        assert (holding.budget.cost_usd_max, holding.limits.max_in_flight) == (500, 7)
+        assert (await site.shown()).settings == {PLACES: 7}
+    assert not any(BUDGET in words for words in site.said)
+
+
+async def test_one_sentence_says_whose_wish_holds(site: Site) -> None:
+    await site.opened()
+    site.order(budget__cost_usd_max=100)
+    await site.opened("budget.cost_usd_max=500")
+    (words,) = site.said
+    assert words == f"{BUDGET} = 500, as the run is started now; what 'engine control' set, 100, is over"
+
+
+async def test_a_key_that_is_left_out_now_was_changed_too(site: Site) -> None:
+    await site.opened("budget.cost_usd_max=50")
+    site.order(budget__cost_usd_max=100)
+    assert (await site.opened()).budget.cost_usd_max is None
+    assert f"{BUDGET} has no value" in site.said[0]
+
+
+async def test_an_order_after_the_start_that_ended_another_holds(site: Site) -> None:
+    await site.opened()
+    site.order(budget__cost_usd_max=100)
+    await site.opened("budget.cost_usd_max=500")
+    site.order(budget__cost_usd_max=200)
+    assert (await site.opened("budget.cost_usd_max=500")).budget.cost_usd_max == 200
+    assert (await site.shown()).settings == {BUDGET: 200}
+
+
+async def test_a_start_that_fails_ends_no_order(site: Site) -> None:
+    await site.opened()
+    site.order(budget__cost_usd_max=100)
+    await site.opened("budget.cost_usd_max=500", fails=True)
+    assert (await site.shown()).settings == {BUDGET: 100}
+    assert (await site.opened()).budget.cost_usd_max == 100
+
+
+@pytest.mark.parametrize("recorded", [None, '{"budget":{"of_another_version":1}}'])
+async def test_an_order_holds_if_nothing_tells_what_the_process_before_was_given(site: Site, recorded: Any) -> None:
+    await site.ledger.note(config=recorded)
+    site.order(budget__cost_usd_max=100)
+    assert (await site.opened("budget.cost_usd_max=500")).budget.cost_usd_max == 100
+
+
+async def test_a_key_that_only_another_version_could_change_is_passed_over(site: Site) -> None:
+    await site.opened()
+    site.order(limits__of_another_version=7)
+    assert await site.opened("budget.cost_usd_max=500") == RunConfig.load(None, ["budget.cost_usd_max=500"])

@@ -16,13 +16,14 @@ import orjson
 from engine.clock import local_words
 from engine.config import RunConfig
 from engine.errors import ConfigError, ExitCode, UsageError, nearest
+from engine.job.model_name import FIRST_PROVIDER
 from engine.ledger.cancel_book import CancelBook
 from engine.ledger.control_journal import Order, Standing, over_in, standing
-from engine.provider_configs import configs_by_provider
+from engine.provider_configs import PREFIX, configs_by_provider, provider_and_key
 from engine.scheduling.stop import Manner, Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     from engine.ledger.ledger import Ledger
 
 LOOK_S = 1.0
-CHANGEABLE = ("limits.max_in_flight", "limits.submits_per_minute", "limits.polls_per_minute", "budget.cost_usd_max")
+LIMITS = ("limits.max_in_flight", "limits.submits_per_minute", "limits.polls_per_minute")
+"""What every provider of a run has of its own."""
+CHANGEABLE = (*LIMITS, "budget.cost_usd_max")
 DRAINED = Stop("drained", "it was asked to drain", ExitCode.STOPPED, Manner.HARVEST, "go on with 'engine resume'")
 CANCELLED_ALL = Stop(
     "cancelled",
@@ -123,14 +126,13 @@ class Controls:
 
         The same command again keeps what was ordered meanwhile; whoever changes a key means what is said last.
         """
-        before = _read_config(recorded)
-        if before is None:
-            return
+        before, now = _recorded(recorded), configs_by_provider(self._config)
         for key, ordered in self._standing.settings.items():
-            if key not in CHANGEABLE:
-                continue  # of another version, which took it
-            value = self._config.value_of(key)
-            if value != before.value_of(key):
+            name, own = provider_and_key(key)
+            if name not in before or key not in changeable(before) or key not in changeable(now):
+                continue  # another version took it, or its provider comes or goes
+            value = now[name].value_of(own)
+            if value != before[name].value_of(own):
                 self._over[key] = self._offset
                 self._orders = [order for order in self._orders if (order.action, order.key) != ("set", key)]
                 words = "has no value" if value is None else f"= {value:g}"
@@ -201,35 +203,42 @@ class Controls:
         return config
 
 
-def _read_config(recorded: str | None) -> RunConfig | None:
-    """Return a configuration that a process has recorded; None if none has, or in a way that is not understood."""
-    if recorded is None:
-        return None
+def _recorded(config: str | None) -> dict[str, RunConfig]:
+    """Return what a process recorded, by the name of the provider; empty if none has, or another version of it."""
     try:
-        return RunConfig.from_mapping(orjson.loads(recorded))
+        return configs_by_provider(RunConfig.from_mapping(orjson.loads(config))) if config else {}
     except ConfigError:
-        return None
+        return {}
 
 
 def changed(config: RunConfig, key: str, value: float) -> RunConfig:
     """Return the configuration with one key changed.
 
     Raises:
-        ConfigError: the value is not allowed.
+        ConfigError: the value is not allowed, or the key is of a provider that the run does not have.
     """
-    return RunConfig.from_mapping(config.to_mapping(), [f"{key}={value!r}"])
+    found = RunConfig.from_mapping(config.to_mapping(), [f"{key}={value!r}"])
+    configs_by_provider(found)
+    return found
 
 
-def check_changeable(key: str) -> None:
-    """Refuse a key that cannot be changed while a run works.
+def changeable(providers: Collection[str]) -> list[str]:
+    """Return the keys that can be changed while a run with these providers works."""
+    further = [f"{PREFIX}{name}.{key}" for name in providers if name != FIRST_PROVIDER for key in LIMITS]
+    return [*CHANGEABLE, *further]
+
+
+def check_changeable(key: str, providers: Collection[str]) -> None:
+    """Refuse a key that cannot be changed while a run with these providers works.
 
     Raises:
         UsageError: with the keys that can.
     """
-    if key not in CHANGEABLE:
+    keys = changeable(providers)
+    if key not in keys:
         raise UsageError(
-            f"{key} cannot be changed while a run works{nearest(key, CHANGEABLE)}",
-            hint=f"what can: {', '.join(CHANGEABLE)}; for anything else stop the run and start it with --set",
+            f"{key} cannot be changed while a run works{nearest(key, keys)}",
+            hint=f"what can: {', '.join(keys)}; for anything else stop the run and start it with --set",
         )
 
 

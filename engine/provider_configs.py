@@ -18,6 +18,7 @@ from engine.toml_tables import field_types, value_words
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PREFIX = "providers."
 OWN_TABLES = {
     "limits": tuple(field_types(Limits)),
     "polling": tuple(field_types(Polling)),
@@ -38,6 +39,14 @@ def configs_by_provider(config: RunConfig) -> dict[str, RunConfig]:
         name, _, rest = key.partition(".")
         _put(tables.setdefault(name, {}), rest, value, where=f"providers.{key}")
     return {FIRST_PROVIDER: config, **{name: _further(config, name, table) for name, table in tables.items()}}
+
+
+def provider_and_key(key: str) -> tuple[str, str]:
+    """Split a dotted key into the name of its provider, and the key as the configuration of that one has it."""
+    if not key.startswith(PREFIX):
+        return FIRST_PROVIDER, key
+    name, _, own = key.removeprefix(PREFIX).partition(".")
+    return name, own
 
 
 def _put(table: dict[str, Any], key: str, value: object, *, where: str) -> None:

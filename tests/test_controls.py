@@ -9,8 +9,11 @@ import pytest
 import structlog
 
 from engine.config import RunConfig
+from engine.config.sections import Limits
 from engine.controls import Controls
+from engine.job.model_name import FIRST_PROVIDER
 from engine.ledger.control_journal import ControlJournal, Order, Standing, standing_in
+from engine.provider_configs import configs_by_provider
 from tests.jobs import open_inline
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 BUDGET = "budget.cost_usd_max"
 PLACES = "limits.max_in_flight"
+FAL = "providers.fal.preset=fal"
 
 
 class Site:
@@ -121,6 +125,23 @@ async def test_an_order_holds_if_nothing_tells_what_the_process_before_was_given
     await site.ledger.note(config=recorded)
     site.order(budget__cost_usd_max=100)
     assert (await site.opened("budget.cost_usd_max=500")).budget.cost_usd_max == 100
+
+
+async def test_a_key_of_a_further_provider_is_its_own(site: Site) -> None:
+    await site.opened(FAL)
+    site.order(providers__fal__limits__max_in_flight=7)
+    for settings, places in (((FAL,), 7), ((FAL, "providers.fal.limits.max_in_flight=9"), 9)):
+        configs = configs_by_provider(await site.opened(*settings))
+        assert (configs[FIRST_PROVIDER].limits, configs["fal"].limits.max_in_flight) == (Limits(), places)
+    assert (await site.shown()).settings == {}
+
+
+async def test_an_order_for_a_provider_that_is_not_there_waits_for_it(site: Site) -> None:
+    await site.opened(FAL)
+    site.order(providers__fal__limits__max_in_flight=7)
+    assert await site.opened() == RunConfig()
+    assert "providers.fal.preset is missing" in site.said[-1]
+    assert configs_by_provider(await site.opened(FAL))["fal"].limits.max_in_flight == 7
 
 
 async def test_a_key_that_only_another_version_could_change_is_passed_over(site: Site) -> None:

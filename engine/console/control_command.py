@@ -87,9 +87,11 @@ def _orders(
 
     from engine.clock import SystemClock  # noqa: PLC0415
     from engine.config import RunConfig  # noqa: PLC0415
+    from engine.console.messages import say  # noqa: PLC0415
     from engine.console.run_command import config_of_run  # noqa: PLC0415
-    from engine.controls import check_changeable  # noqa: PLC0415
+    from engine.controls import LIMITS, check_changeable  # noqa: PLC0415
     from engine.ledger.control_journal import Order  # noqa: PLC0415
+    from engine.provider_configs import PREFIX, configs_by_provider, provider_and_key  # noqa: PLC0415
 
     if not (actions or overrides or cancelled_ids):
         raise UsageError(
@@ -101,9 +103,12 @@ def _orders(
     for text in overrides:
         key = text.partition("=")[0].strip()
         RunConfig.load(None, [text])  # says what is wrong with it, with the nearest match for a mistyped key
-        check_changeable(key)
-        value = config_of_run(directory.root, overrides=(text,)).value_of(key)
-        orders.append(Order(utc=utc, action="set", key=key, value=value))
+        check_changeable(key, configs_by_provider(config_of_run(directory.root)))
+        name, own = provider_and_key(key)
+        configs = configs_by_provider(config_of_run(directory.root, overrides=(text,)))
+        orders.append(Order(utc=utc, action="set", key=key, value=configs[name].value_of(own)))
+        if key in LIMITS and (others := sorted(configs.keys() - {name})):
+            say(f"{key} is that of the first provider alone; of another: --set {PREFIX}{others[0]}.{key}=VALUE")
     return orders + [Order(utc=utc, action="cancel", id=id_) for id_ in _not_at_rest(directory, cancelled_ids)]
 
 

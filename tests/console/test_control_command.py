@@ -106,6 +106,21 @@ def test_a_reset_takes_everything_back(steady: Provider, tmp_path: Path) -> None
     assert summary["process"]["in_flight_peak"] > 1
 
 
+def test_the_limits_of_each_provider_are_changed_by_themselves(provider: Provider, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("SG_0123456789abcdef")
+    key.chmod(0o600)
+    further = ("providers.fal.preset=fal", f"providers.fal.api_key_file={key}")
+    jobs = some_jobs(tmp_path, 1)
+    assert engine("run", jobs, *provider.options(*further), cwd=tmp_path).code == 0
+    done = engine("control", "jobs.run", "--set", "limits.max_in_flight=5", cwd=tmp_path)
+    assert (done.code, "the first provider alone; of another: --set providers.fal.limits" in done.err) == (0, True)
+    asked = {"limits.max_in_flight": 5}
+    for word, code in (("max_in_flight=6", 0), ("max_in_flight=0", 2), ("max_in_fligth=6", 2), ("shared=true", 2)):
+        assert engine("control", "jobs.run", "--set", f"providers.fal.limits.{word}", cwd=tmp_path).code == code
+    assert _status(tmp_path)["control"]["settings"] == {**asked, "providers.fal.limits.max_in_flight": 6}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -116,6 +131,7 @@ def test_a_reset_takes_everything_back(steady: Provider, tmp_path: Path) -> None
         (("--set", "limits.max_in_flight=0"), "limits.max_in_flight"),
         (("--set", "downloads.concurrency=5"), "cannot be changed while a run works"),
         (("--set", "limits.max_in_flight"), "is not KEY=VALUE"),
+        (("--set", "providers.fal.limits.max_in_flight=5"), "cannot be changed while a run works"),
     ],
 )
 def test_a_mistake_is_named_and_asks_nothing(

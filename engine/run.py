@@ -269,6 +269,7 @@ class Run:
             # A program's own provider is given params as they are.
             files=None if self._request.provider else self._providers.file_intake(source.directory),
             on_spooled=self._on_spooled,
+            on_warning=self._request.warn,
         )
         await reader.begin()
         return reader

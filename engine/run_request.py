@@ -41,6 +41,7 @@ class RunRequest:
         log_level: the least level that goes to ``run.log``.
         on_result: called with each result once it is written.
         announce: tells the person something worth a line.
+        warn: tells the person of what is allowed and probably not meant, as soon as it is seen.
     """
 
     root: Path
@@ -62,3 +63,4 @@ class RunRequest:
     log_level: str = "info"
     on_result: Callable[[ResultLine], object] = lambda _result: None
     announce: Callable[[str], None] = lambda _text: None
+    warn: Callable[[str], None] = lambda _text: None

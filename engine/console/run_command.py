@@ -163,7 +163,7 @@ def _conduct(
     from engine.clock import SystemClock  # noqa: PLC0415
     from engine.console.conduct import conduct  # noqa: PLC0415
     from engine.console.hooks import Hooks  # noqa: PLC0415
-    from engine.console.messages import say  # noqa: PLC0415
+    from engine.console.messages import say, warn  # noqa: PLC0415
     from engine.fleet.address import usable_fleet  # noqa: PLC0415
     from engine.run_request import RunRequest  # noqa: PLC0415
 
@@ -178,6 +178,7 @@ def _conduct(
             output=Path(output) if output and not streams else None,
             stream_fd=STDOUT_FD if streams else None,
             announce=say,
+            warn=_unheard if quiet else warn,
             fleet=where,
             deadline_utc=deadline_utc,
             **request,
@@ -188,3 +189,7 @@ def _conduct(
         dashboard_port=dashboard_port,
         cancel_on_stop=cancel_on_stop,
     )
+
+
+def _unheard(_text: str) -> None:
+    """Say nothing: what is told when all is well, or not meant badly, is not for a quiet run."""

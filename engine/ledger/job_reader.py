@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.errors import UsageError
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 NOTHING_READ = SpoolMark(0, hashlib.sha256().hexdigest(), 0, ends_in_newline=True, complete=False)
 WARNINGS_KEPT_MAX = 100
+WARNINGS_TOLD_MAX = 20
+"""So many different warnings are told while the input is read; all that are kept are counted at the end."""
 
 
 class LocalFiles(Protocol):
@@ -51,6 +54,7 @@ class JobReader:
         dedupe: whether equal bodies are to be submitted once.
         files: looks at the local files that lines name; None if they are nobody's business here.
         on_spooled: called after each block with what it held.
+        on_warning: called with what is odd about valid lines, each sentence once, before any job of its block can run.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class JobReader:
         dedupe: bool,
         files: LocalFiles | None,
         on_spooled: Callable[[Spooled], None],
+        on_warning: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self._ledger = ledger
         self._source = source
@@ -75,6 +80,7 @@ class JobReader:
         self._dedupe = dedupe
         self._files = files
         self._on_spooled = on_spooled
+        self._on_warning = on_warning
         self._mark = NOTHING_READ
         self._hash = hashlib.sha256()
         self._read_bytes = 0
@@ -175,7 +181,9 @@ class JobReader:
         await self._spool(last, mark)
 
     async def _spool(self, lines: Sequence[NumberedLine], mark: SpoolMark) -> None:
+        known = len(self.first_lines)
         rows = await asyncio.to_thread(self._rows, lines)
+        self._tell_warnings(after=known)
         spooled = await self._ledger.change(add_lines, rows, mark, dedupe=self._dedupe)
         self._mark = mark
         self._on_spooled(spooled)
@@ -222,6 +230,11 @@ class JobReader:
             if warning in self.warnings or len(self.warnings) < WARNINGS_KEPT_MAX:
                 self.warnings[warning] += 1
                 self.first_lines.setdefault(warning, number)
+
+    def _tell_warnings(self, *, after: int) -> None:
+        """Tell the warnings that are new since there were ``after``."""
+        for text, number in islice(self.first_lines.items(), after, WARNINGS_TOLD_MAX):
+            self._on_warning(f"line {number}: {text}")
 
     def _changed(self, how: str, *, hint: str = "") -> UsageError:
         return UsageError(

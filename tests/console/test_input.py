@@ -138,6 +138,29 @@ def test_a_job_runs_before_the_next_line_is_written(provider: Provider, tmp_path
     assert len(results(tmp_path / "r")) == 2
 
 
+def test_what_is_probably_not_meant_is_said_before_it_is_paid_for(provider: Provider, tmp_path: Path) -> None:
+    out, into = os.pipe()
+    with started("run", "-", "--run-dir", "r", *provider.options(), cwd=tmp_path, stdin=out) as process:
+        os.close(out)
+        os.write(into, _job("a", promt="typed in haste") + b"\n")
+        assert process.stderr is not None
+        assert b"line 1: " in (said := process.stderr.readline())
+        assert b"'promt', did you mean 'prompt'?" in said
+        os.close(into)
+        done = ended(process)
+    assert done.err.count("'promt'") == 1  # and once more in the end
+
+
+@pytest.mark.parametrize(("flags", "times"), [((), 2), (("--quiet",), 0)])
+def test_a_warning_is_said_when_it_is_seen_and_in_the_end(
+    provider: Provider, tmp_path: Path, flags: tuple[str, ...], times: int
+) -> None:
+    (tmp_path / "odd.jsonl").write_bytes(_job("a", promt="a") + b"\n" + _job("b", promt="b") + b"\n")
+    done = engine("run", "odd.jsonl", *flags, *provider.options(), cwd=tmp_path)
+    assert done.err.count("'promt', did you mean 'prompt'?") == times
+    assert ("(line 1 and 1 more)" in done.err) is (times > 0)
+
+
 def test_a_pipe_that_closes_in_the_middle_of_a_line_leaves_that_line_invalid(
     provider: Provider, tmp_path: Path
 ) -> None:

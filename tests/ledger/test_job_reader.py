@@ -16,12 +16,12 @@ from engine.errors import UsageError
 from engine.job.model import Model, Parameter
 from engine.ledger.flights import pending_after
 from engine.ledger.input_source import PipeSource
-from engine.ledger.job_reader import WARNINGS_KEPT_MAX, JobReader, spool_mark
+from engine.ledger.job_reader import WARNINGS_KEPT_MAX, WARNINGS_TOLD_MAX, JobReader, spool_mark
 from tests.jobs import MODEL
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from engine.ledger.input_source import InputSource
     from engine.ledger.intake import Spooled
@@ -53,7 +53,12 @@ def lines(first: int, last: int) -> bytes:
 
 
 def reader_of(
-    ledger: Ledger, source: InputSource, *, append: bool = False, heard: list[Spooled] | None = None
+    ledger: Ledger,
+    source: InputSource,
+    *,
+    append: bool = False,
+    heard: list[Spooled] | None = None,
+    on_warning: Callable[[str], None] = lambda _text: None,
 ) -> JobReader:
     heard = [] if heard is None else heard
     return JobReader(
@@ -65,6 +70,7 @@ def reader_of(
         dedupe=False,
         files=None,
         on_spooled=heard.append,
+        on_warning=on_warning,
     )
 
 
@@ -174,6 +180,32 @@ async def test_warnings_are_counted_with_the_first_line_and_bounded(ledger: Ledg
     assert len(reader.warnings) == WARNINGS_KEPT_MAX
     assert set(reader.warnings.values()) == {2}
     assert sorted(reader.first_lines.values()) == list(range(1, WARNINGS_KEPT_MAX + 1))
+
+
+async def test_each_warning_is_told_once_before_a_job_of_its_block_can_run(ledger: Ledger) -> None:
+    heard: list[Spooled] = []
+    told: list[tuple[int, str]] = []
+    odd = b'{"model":"strict","params":{"image_url":"https://e.com/a","x":1}}\n'
+    reader = reader_of(
+        ledger,
+        Blocks(lines(1, 2), lines(3, 3) + odd),
+        heard=heard,
+        on_warning=lambda text: told.append((len(heard), text)),
+    )
+    await reader.begin()
+    await reader.run()
+    (unknown,) = (text for text in reader.warnings if MODEL in text)
+    assert told == [(0, f"line 1: {unknown}"), (1, "line 4: model strict declares no parameter 'x'")]
+    assert reader.warnings[unknown] == 3
+
+
+async def test_warnings_without_end_are_told_up_to_a_bound(ledger: Ledger) -> None:
+    told: list[str] = []
+    content = b"".join(b'{"model":"m%d","params":{}}\n' % number for number in range(3 * WARNINGS_TOLD_MAX))
+    reader = reader_of(ledger, Blocks(*cut(content, len(content) // 2)), on_warning=told.append)
+    await reader.begin()
+    await reader.run()
+    assert len(told) == WARNINGS_TOLD_MAX
 
 
 async def test_each_block_is_told_as_it_is_durable(ledger: Ledger) -> None:

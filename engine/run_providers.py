@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from engine.run_request import RunRequest
     from engine.scheduling.deadline import Deadline, Target
     from engine.scheduling.durations import DurationsState
+    from engine.scheduling.halt import CanaryReport
 
 
 class Common(NamedTuple):
@@ -249,7 +250,11 @@ class RunProviders:
         # Before any scheduler works: one that read this later would reserve again for what another has settled since.
         for job, model, price_usd in accounts.reserved:
             spend.reserve(job, price_usd or spend.price_usd(model), counted=False)
-        canary = Canary(jobs=self._config.canary.jobs, decided=found.succeeded + found.failed)
+        canary = Canary(
+            jobs=self._config.canary.jobs,
+            decided=found.succeeded + found.failed,
+            on_released=partial(_tell_of_canary, request),
+        )
         schedulers = Schedulers(titles=self.titles, announce=request.announce)
         for name, parts in self._parts.items():
             rules = Rules(spend, canary, parts.halt_rules())
@@ -291,3 +296,9 @@ class RunProviders:
             others_under_way=partial(schedulers.under_way_besides, name),
         )
         return Scheduler(given)
+
+
+def _tell_of_canary(request: RunRequest, report: CanaryReport) -> None:
+    """Tell the person what the first jobs measured; if some failed, also one who wants to hear of nothing else."""
+    tell = request.announce if report.failed else request.remark
+    tell(report.sentence())

@@ -41,6 +41,7 @@ class RunRequest:
         log_level: the least level that goes to ``run.log``.
         on_result: called with each result once it is written.
         announce: tells the person something worth a line.
+        remark: tells the person what is as it should be.
         warn: tells the person of what is allowed and probably not meant, as soon as it is seen.
     """
 
@@ -63,4 +64,5 @@ class RunRequest:
     log_level: str = "info"
     on_result: Callable[[ResultLine], object] = lambda _result: None
     announce: Callable[[str], None] = lambda _text: None
+    remark: Callable[[str], None] = lambda _text: None
     warn: Callable[[str], None] = lambda _text: None

@@ -178,6 +178,7 @@ def _conduct(
             output=Path(output) if output and not streams else None,
             stream_fd=STDOUT_FD if streams else None,
             announce=say,
+            remark=_unheard if quiet else say,
             warn=_unheard if quiet else warn,
             fleet=where,
             deadline_utc=deadline_utc,

@@ -136,7 +136,6 @@ class MovingParts:
             on_down=self._wake_feeder,
             on_decided=self._given.on_decided,
             on_stop=self._on_stop,
-            announce=self._given.announce,
         )
 
     def _downloads(self) -> Downloads:

@@ -14,6 +14,8 @@ from engine.errors import ExitCode
 from engine.scheduling.stop import Manner, Stop
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from engine.job.records import JobError
 
 _VARIABLE_PARTS = re.compile(r"[0-9a-fA-F]{8,}|\d+|https?://\S+")
@@ -54,10 +56,14 @@ class Canary:
     Args:
         jobs: how many go first; 0 for no canary.
         decided: how many jobs of the run have an outcome already.
+        on_released: called with what the first jobs measured once the rest may go.
     """
 
-    def __init__(self, *, jobs: int, decided: int) -> None:
+    def __init__(
+        self, *, jobs: int, decided: int, on_released: Callable[[CanaryReport], None] = lambda _report: None
+    ) -> None:
         self._left = max(0, jobs - decided)
+        self._on_released = on_released
         self.report = CanaryReport()
 
     def room(self, under_way: int) -> int | None:
@@ -77,6 +83,10 @@ class Canary:
             self.report.duration_s += duration_s
             self.report.media_bytes += media_bytes
         return self._left == 0
+
+    def release(self) -> None:
+        """Tell what the first jobs measured: nothing stops the rest."""
+        self._on_released(self.report)
 
     def stop(self) -> Stop | None:
         """Return the reason to stop if every canary job failed."""

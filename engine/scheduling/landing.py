@@ -41,7 +41,6 @@ class Landing:
         on_down: called after every landing: there may be room for another.
         on_decided: called whenever an outcome was decided and its line is owed.
         on_stop: called with a reason to stop the batch.
-        announce: tells the person something worth a line.
     """
 
     def __init__(
@@ -55,7 +54,6 @@ class Landing:
         on_down: Callable[[], None],
         on_decided: Callable[[], None],
         on_stop: Callable[[Stop], None],
-        announce: Callable[[str], None],
     ) -> None:
         self._in_flight = in_flight
         self._rules = rules
@@ -65,7 +63,6 @@ class Landing:
         self._on_down = on_down
         self._on_decided = on_decided
         self._on_stop = on_stop
-        self._announce = announce
 
     def rest(self, flight: Flight, step: AtRest) -> None:
         """Take a flight down whose outcome is decided and recorded."""
@@ -115,6 +112,6 @@ class Landing:
         if ended:
             stop = canary.stop() or stop
             if stop is None:
-                self._announce(canary.report.sentence())
+                canary.release()
         if stop is not None:
             self._on_stop(stop)

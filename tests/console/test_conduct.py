@@ -139,3 +139,11 @@ def test_a_quiet_run_still_accounts_for_every_line(provider: Provider, jobs: Pat
     done = engine("run", jobs, flag, *provider.options(), cwd=tmp_path)
     assert done.err.startswith("3 lines: 3 succeeded, 0 failed, 0 invalid")
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("flags", "said"), [((), True), (("--quiet",), False)])
+def test_a_canary_that_succeeds_is_no_news_for_a_quiet_run(
+    provider: Provider, jobs: Path, tmp_path: Path, flags: tuple[str, ...], *, said: bool
+) -> None:
+    done = engine("run", jobs, *flags, *provider.options("canary.jobs=2"), cwd=tmp_path)
+    assert ("canary: 2 of 2 first jobs succeeded" in done.err) is said

@@ -101,6 +101,7 @@ async def run(
         source=None if reopen else FileSource(jobs),
         reopen=reopen,
         announce=said.append,
+        remark=said.append,
         **request,
     )
     async with Run(asked) as opened:

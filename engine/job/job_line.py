@@ -36,7 +36,7 @@ _FOREIGN = {
 }
 _UTF_16_NUL_SHARE = 0.4
 
-_OURS = ("id", "model", "metadata")
+_OUR_WORDS = ("id", "model", "metadata", "params", "body")
 _BESIDE_PARAMS = frozenset({"id", "custom_id", "params", "model", "metadata"})
 _BESIDE_BODY = frozenset({"id", "custom_id", "body", "model", "metadata", "method", "url"})
 """``method`` and ``url`` belong to the batch format of OpenAI; the provider's own address is used instead."""
@@ -84,12 +84,17 @@ class _BadLineError(ValueError):
 
 
 class _Parts(NamedTuple):
-    """A line taken apart: what it says of id, model, params and metadata."""
+    """A line taken apart: what it says of id, model, params and metadata.
+
+    Attributes:
+        beside: our words that a key of the params may be a misspelling of; none where the params stand apart.
+    """
 
     id: str | None
     model: str
     params: dict[str, Any]
     metadata: Any
+    beside: tuple[str, ...] = ()
 
 
 def parse_job_line(
@@ -134,14 +139,25 @@ def _judged(parts: _Parts, catalogue: Mapping[str, Model]) -> ParsedLine:
     """Hold the params against what the model declares."""
     model = catalogue.get(parts.model)
     if model is None:
-        warnings = [unknown_model_warning(parts.model, catalogue)]
+        warnings = [unknown_model_warning(parts.model, catalogue), *_wrapper_warnings(parts)]
     elif problems := model.problems(parts.params):
-        return LineError("bad_params", "; ".join(problems), parts.id, parts.model, parts.metadata)
+        message = "; ".join(problems + model.misspelt(parts.params, parts.beside))
+        return LineError("bad_params", message, parts.id, parts.model, parts.metadata)
     else:
-        warnings = model.warnings(parts.params)
+        warnings = model.warnings(parts.params, parts.beside) if model.parameters else _wrapper_warnings(parts)
     job_id = derived_id(parts.model, parts.params, 1) if parts.id is None else parts.id
     job = Job(job_id, parts.model, parts.params, parts.metadata, id_given=parts.id is not None)
     return JobLine(job, tuple(warnings))
+
+
+def _wrapper_warnings(parts: _Parts) -> list[str]:
+    """Return a sentence for each object that is sent as a parameter and called much like what holds the params."""
+    guesses = {
+        name: nearest(name, parts.beside)
+        for name, value in parts.params.items()
+        if parts.beside and type(value) is dict
+    }
+    return [f"the key {shown(name)} is sent as a parameter{guess}" for name, guess in guesses.items() if guess]
 
 
 def _foreign_words(text: bytes) -> str:
@@ -200,10 +216,10 @@ def _bare_parts(line: dict[str, Any], catalogue: Mapping[str, Model], default_mo
         ours = set()
     ours |= {key for key in ("id", "metadata") if key in line and not _declares(catalogue, name, key)}
     if not ours:
-        return _Parts(None, name, line, None)
+        return _Parts(None, name, line, None, _OUR_WORDS)
     params = {key: value for key, value in line.items() if key not in ours}
     job_id = _checked_id("id", line["id"]) if "id" in ours else None
-    return _Parts(job_id, name, params, line["metadata"] if "metadata" in ours else None)
+    return _Parts(job_id, name, params, line["metadata"] if "metadata" in ours else None, _OUR_WORDS)
 
 
 def _check_model(model: str, providers: Collection[str]) -> None:

@@ -17,13 +17,14 @@ from engine.job.model_name import provider_of
 from engine.job.shown import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 Kind: TypeAlias = Literal["string", "uri", "integer", "number", "boolean", "array", "object", "any"]
 Output: TypeAlias = Literal["video", "image", "audio", "text"]
 MediaClass: TypeAlias = Literal["image", "audio", "video"]
 
 URI_BYTES_MAX = 8 * 1024
+MISSPELT_TOLD_MAX = 3
 
 # White space and control characters of Unicode, spelled out: as a plain set they cost half of what \s costs.
 _BLANKS = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -119,15 +120,24 @@ class Model:
                 problems.append(f"params.{name} {problem}")
         return problems
 
-    def warnings(self, params: Mapping[str, Any]) -> list[str]:
-        """Return a sentence for each parameter that the model does not declare; it is sent all the same."""
+    def warnings(self, params: Mapping[str, Any], beside: Collection[str] = ()) -> list[str]:
+        """Return a sentence for each parameter that the model does not declare; it is sent all the same.
+
+        Args:
+            params: of a job.
+            beside: words that are no parameters and may have been meant.
+        """
         if params.keys() <= self.parameters.keys() or not self.parameters:
             return []
         return [
-            f"model {self.name} declares no parameter {shown(name)}{nearest(name, self.parameters)}"
+            f"model {self.name} declares no parameter {shown(name)}{nearest(name, (*self.parameters, *beside))}"
             for name in params
             if name not in self.parameters
         ]
+
+    def misspelt(self, params: Mapping[str, Any], beside: Collection[str] = ()) -> list[str]:
+        """Return those warnings that know what was meant: they may explain what is missing."""
+        return [text for text in self.warnings(params, beside) if text.endswith("?")][:MISSPELT_TOLD_MAX]
 
 
 def unknown_model_warning(name: str, catalogue: Mapping[str, Model]) -> str:

@@ -19,7 +19,8 @@ AVATAR = Model(
 )
 OWNER_OF_NAMES = Model("names", {name: Parameter(name, "string") for name in ("id", "model", "metadata")})
 CATALOGUE = {model.name: model for model in (AVATAR, OWNER_OF_NAMES, Model("free"))}
-PARAMS = {"image_url": "https://example.com/a.png", "prompt": "a calm presenter"}
+URL = "https://example.com/a.png"
+PARAMS = {"image_url": URL, "prompt": "a calm presenter"}
 
 
 def parsed(line: object, *, default_model: str | None = "avatar", first: bool = False) -> ParsedLine | None:
@@ -145,6 +146,38 @@ def test_what_is_none_of_the_three_shapes_is_refused_with_the_reason(line: objec
 
 def test_what_the_model_would_refuse_names_the_json_key() -> None:
     assert bad({"params": {}}, kind="bad_params").message == "params.image_url is missing"
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "meant"),
+    [
+        ({"id": "a", "parms": {"image_url": URL}}, "parms", "params"),
+        ({"id": "a", "boddy": {"image_url": URL}}, "boddy", "body"),
+        ({"id": "a", "params": {"image_ulr": URL}}, "image_ulr", "image_url"),
+        ({"id": "a", "image_ulr": URL, "modl": "free"}, "modl", "model"),
+    ],
+)
+def test_a_line_that_lacks_something_names_the_key_that_was_probably_meant(line: Any, key: str, meant: str) -> None:
+    found = bad(line, kind="bad_params").message
+    assert found.startswith("params.image_url is missing; ")
+    assert f"declares no parameter {key!r}, did you mean {meant!r}?" in found
+
+
+def test_what_nobody_can_guess_is_not_told_of_a_line_that_lacks_something() -> None:
+    assert bad({"params": {"xyzzy": 1}}, kind="bad_params").message == "params.image_url is missing"
+
+
+@pytest.mark.parametrize("model", ["free", "unheard-of"])
+def test_an_object_called_much_like_params_is_pointed_out_where_anything_goes(model: str) -> None:
+    warnings = good({"model": model, "parms": {"image_url": URL}}).warnings
+    assert warnings[-1] == "the key 'parms' is sent as a parameter, did you mean 'params'?"
+    assert len(good({"model": model, "mode": "fast", "camera": {}}).warnings) == len(warnings) - 1
+    assert len(good({"model": model, "params": {"parms": {}}}).warnings) == len(warnings) - 1
+
+
+def test_a_misspelt_word_of_ours_beside_bare_params_is_pointed_out() -> None:
+    (warning,) = good({"image_url": URL, "metdata": {}}).warnings
+    assert warning == "model avatar declares no parameter 'metdata', did you mean 'metadata'?"
     error = bad({"id": 7, "metadata": [1], "params": {"image_url": "a.png", "prompt": 5}}, kind="bad_params")
     assert error.message == (
         "params.image_url must be an http or https URL, or a local file (./face.png, file:…), but is 'a.png' (a file"

@@ -116,27 +116,14 @@ def _not_at_rest(directory: RunDir, ids: tuple[str, ...]) -> list[str]:
     """Return the ids that can be cancelled; say of the others that they are at rest.
 
     Raises:
-        UsageError: no job has such an id.
+        UsageError: no job has one of the ids; then nothing is asked of the run, for none of them.
     """
     from engine.console.messages import say  # noqa: PLC0415
-    from engine.errors import nearest  # noqa: PLC0415
-    from engine.ledger.cancel_book import ids_like, place_of  # noqa: PLC0415
-    from engine.ledger.schema import open_for_reading  # noqa: PLC0415
+    from engine.console.named_jobs import places_of  # noqa: PLC0415
 
     if not ids:
         return []
-    db = open_for_reading(directory.ledger)
-    try:
-        places = [place_of(db, id_) for id_ in dict.fromkeys(ids)]
-        for place in places:
-            if place.job is None:
-                guess = nearest(place.id, ids_like(db, place.id))
-                raise UsageError(
-                    f"no job of this run has the id {place.id!r}{guess}",
-                    hint=f"its jobs: engine status {directory.root} --jobs in_flight, or --jobs remaining",
-                )
-    finally:
-        db.close()
+    places = places_of(directory, ids, looked_up_by="--jobs in_flight, or --jobs remaining")
     for place in places:
         if place.at_rest:
             say(f"{place.id} is at rest already ({place.status}): there is nothing to cancel")

@@ -88,13 +88,17 @@ def retry(
     engine retry jobs.run --all-failed
     engine retry jobs.run --error server_error --error generation_failed
     """
+    from engine.console.named_jobs import check_kinds, places_of  # noqa: PLC0415
     from engine.ledger.reopening import Selection  # noqa: PLC0415
+    from engine.ledger.run_dir import RunDir  # noqa: PLC0415
 
     if not (all_failed or kinds or ids or unknown):
         raise UsageError("nothing says which jobs to try again", hint="add --all-failed, --error KIND or --id ID")
     failed = all_failed or bool(kinds) or (bool(ids) and not unknown)
     chosen = Selection(failed, kinds, ids, unknown=unknown, pay_again=pay_again)
     config = config_of_run(run_dir, config_path, overrides)
+    check_kinds(RunDir(run_dir), kinds)
+    places_of(RunDir(run_dir), ids, looked_up_by="--jobs failed")
     return _conduct(run_dir, config, source=None, accept_appended=False, reopen=chosen, **options)
 
 

@@ -33,6 +33,26 @@ class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[str, ...]
 
 
+FAILURE_KINDS = (
+    "input_file",
+    "rejected",
+    "forbidden",
+    "server_error",
+    "generation_failed",
+    "cancelled",
+    "no_media",
+    "bad_media",
+    "too_large",
+    "blocked_address",
+    "expired",
+    "not_accepted",
+    "unknown_outcome",
+    "request_id_taken",
+    "internal",
+)
+"""What a job fails of, or is set aside for; a program's own provider may have kinds of its own."""
+
+
 class JobError(msgspec.Struct, frozen=True, kw_only=True):
     """Why a job failed or a line is invalid.
 

@@ -133,8 +133,10 @@ def place_of(db: sqlite3.Connection, id_: str) -> Place:
 
 def ids_like(db: sqlite3.Connection, id_: str) -> list[str]:
     """Return ids of jobs that one may have meant: so many of about its length, beginning like it if there are any."""
-    for beginning in (id_[: len(id_) // 2], ""):
-        found = db.execute(_LIKE, (beginning, beginning + "\U0010ffff", len(id_), IDS_LIKE_MAX)).fetchall()
+    # What begins alike may be much longer: numbers in ids are often padded with zeros.
+    for beginning, longer_max in ((id_[: len(id_) // 2], 6), ("", 2)):
+        bounds = (beginning, beginning + "\U0010ffff", len(id_) - 2, len(id_) + longer_max, IDS_LIKE_MAX)
+        found = db.execute(_LIKE, bounds).fetchall()
         if found:
             return [name for (name,) in found]
     return []
@@ -144,7 +146,7 @@ _COLUMNS = "id, job.job, state, coalesce(model, ''), attempts, original IS NOT N
 _PLACE = f"SELECT {_COLUMNS} FROM input JOIN job USING (job) WHERE id = ? AND valid = 1"  # noqa: S608 (our own names)
 _LIKE = (
     "SELECT id FROM input INDEXED BY input_id WHERE valid = 1 AND id >= ? AND id < ?"
-    " AND abs(length(id) - ?) <= 2 ORDER BY id LIMIT ?"
+    " AND length(id) BETWEEN ? AND ? ORDER BY id LIMIT ?"
 )
 _WISH = "INSERT OR IGNORE INTO cancellation (job, asked_utc) VALUES (?, ?)"
 _WISH_ALL = (

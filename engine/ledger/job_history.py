@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -74,6 +74,23 @@ def jobs_in(db: sqlite3.Connection, place: str) -> Iterator[JobEntry]:
             error=None if error is None else decode_json(error),
             path=path,
         )
+
+
+class InvalidLine(NamedTuple):
+    """A line that is no job: its number, and what is wrong with it."""
+
+    line: int
+    message: str
+
+
+def invalid_line(db: sqlite3.Connection, id_: str) -> InvalidLine | None:
+    """Return the first invalid line with this id; None if there is none."""
+    row = db.execute(
+        "SELECT line, error ->> 'message' FROM input JOIN job USING (job) WHERE id = ? AND valid = 0"
+        " ORDER BY job LIMIT 1",
+        (id_,),
+    ).fetchone()
+    return None if row is None else InvalidLine(*row)
 
 
 def history_of(db: sqlite3.Connection, id_: str) -> list[Event] | None:

@@ -107,7 +107,7 @@ def survey(db: sqlite3.Connection) -> Survey:
         model=facts.get("model"),
         input=facts.get("input_name"),
         output=facts.get("output_path"),
-        causes=_causes(db),
+        causes=causes(db),
     )
 
 
@@ -123,7 +123,8 @@ def _open_usd(db: sqlite3.Connection) -> tuple[float, float | None]:
     return round(reserved, 6), None if unpriced else round(at_risk or 0.0, 6)
 
 
-def _causes(db: sqlite3.Connection) -> tuple[Cause, ...]:
+def causes(db: sqlite3.Connection) -> tuple[Cause, ...]:
+    """Return why jobs failed and lines are invalid, most frequent first."""
     rows = db.execute(
         "SELECT status, error ->> 'kind' AS kind, count(*), min(job.job), id, line, error ->> 'message'"
         " FROM job INDEXED BY job_refused CROSS JOIN input USING (job) WHERE status IN ('failed', 'invalid')"

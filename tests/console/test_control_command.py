@@ -132,6 +132,9 @@ def test_the_limits_of_each_provider_are_changed_by_themselves(provider: Provide
         (("--set", "downloads.concurrency=5"), "cannot be changed while a run works"),
         (("--set", "limits.max_in_flight"), "is not KEY=VALUE"),
         (("--set", "providers.fal.limits.max_in_flight=5"), "cannot be changed while a run works"),
+        (("--cancel", "clip-00001", "--cancel", "clip-0001"), "the id 'clip-0001', did you mean 'clip-00001'?"),
+        (("--cancel", "clip-00001", "--cancel", "nobody"), "nothing was begun or changed"),
+        (("--cancel", "clip-1", "--cancel", "nobody"), "'clip-1', did you mean 'clip-00001'?; no job"),
     ],
 )
 def test_a_mistake_is_named_and_asks_nothing(

@@ -55,13 +55,48 @@ def test_what_was_asked_for_is_tried_again(failed: Path, words: tuple[str, ...],
     assert done.code == (0 if succeeded == JOBS else 1)
 
 
-@pytest.mark.parametrize("words", [("--error", "fnord"), ("--id", "nobody"), ("--unknown",)])
+@pytest.mark.parametrize(
+    "words", [("--error", "expired"), ("--id", "clip-00001", "--error", "rejected"), ("--unknown",)]
+)
 def test_a_choice_that_fits_no_job_is_said_to_and_asks_nothing(
     healed: tuple[Provider, Path], failed: Path, words: tuple[str, ...]
 ) -> None:
     before = healed[0].requests
     assert "nothing to try again" in engine("retry", "jobs.run", *words, cwd=failed).err
     assert healed[0].requests == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--error", "generation_fialed"), "kind 'generation_fialed', did you mean 'generation_failed'?"),
+        (
+            ("--error", "fnord"),
+            "in this run jobs failed of generation_failed; the kinds are generation_failed, input_file, ",
+        ),
+        (("--id", "clip-1"), "no job of this run has the id 'clip-1', did you mean 'clip-00001'?"),
+        (("--id", "clip-00001", "--id", "nobody"), "no job of this run has the id 'nobody'"),
+        (("--id", "clip-00001", "--error", "fnord"), "nothing was begun"),
+    ],
+)
+def test_a_choice_that_nothing_can_fit_is_refused_and_nothing_is_begun(
+    healed: tuple[Provider, Path], failed: Path, words: tuple[str, ...], said: str
+) -> None:
+    before, log = healed[0].requests, (failed / "jobs.run" / "run.log").read_bytes()
+    done = engine("retry", "jobs.run", *words, cwd=failed)
+    assert (done.code, said in done.err) == (2, True), done.err
+    assert "nothing was begun" in done.err
+    assert healed[0].requests == before
+    assert (failed / "jobs.run" / "run.log").read_bytes() == log
+    assert len(results(failed / "jobs.run")) == JOBS
+
+
+def test_an_id_of_an_invalid_line_is_said_to_be_of_no_job(provider: Provider, tmp_path: Path) -> None:
+    (tmp_path / "jobs.jsonl").write_text('{"id": "half", "params": {}}\n')
+    assert engine("run", "jobs.jsonl", *provider.options(), cwd=tmp_path).code == 1
+    done = engine("retry", "jobs.run", "--id", "half", cwd=tmp_path)
+    assert done.code == 2
+    assert "line 1 with the id 'half' is no job, because it is invalid: params.image_url is missing" in done.err
 
 
 def test_without_a_choice_nothing_is_tried_again(failed: Path) -> None:

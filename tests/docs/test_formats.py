@@ -33,7 +33,7 @@ from engine.console.verify_command import VERIFY_VERSION
 from engine.doctor.check import DOCTOR_VERSION, Examination, as_record, ok
 from engine.errors import ExitCode
 from engine.job.job_line import _BESIDE_BODY, _BESIDE_PARAMS
-from engine.job.records import JobError, ResultLine, StoredFile, Timings
+from engine.job.records import FAILURE_KINDS, JobError, ResultLine, StoredFile, Timings
 from engine.job.states import State
 from engine.ledger import schema
 from engine.ledger.control_journal import Standing
@@ -228,6 +228,7 @@ def test_the_keys_of_a_job_line_are_described() -> None:
 
 def test_every_error_kind_is_described() -> None:
     agree(names("Error kinds", "kind"), error_kinds())
+    agree(FAILURE_KINDS, error_kinds() - {"bad_line", "bad_params", "duplicate_id"})
 
 
 def test_every_failure_of_a_download_is_described() -> None:

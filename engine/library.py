@@ -157,7 +157,8 @@ class Run:
 
         Raises:
             EngineError: the run cannot go on, or a job's id was used for other params before.
-            TypeError: a job holds something that JSON cannot, such as a NaN, a date or a tuple; the message says where.
+            TypeError: something is no ``Job``, or a job holds what JSON cannot, such as a NaN, a date or a tuple;
+                the message says what and where.
         """
         if self._tasks:
             raise UsageError("process was called before", hint="open the run again for further jobs")
@@ -197,6 +198,10 @@ class Run:
             self._results.put_nowait(None)
 
     async def _take(self, job: Job) -> None:
+        if not isinstance(job, Job):
+            raise TypeError(
+                f"process takes engine.Job, and was given {_type_words(job)}; for example Job(params, id=…)"
+            )
         if problem := json_problem(job.params, "params") or json_problem(job.metadata, "metadata"):
             raise TypeError(f"in the job {job.id!r} {problem}" if job.id is not None else f"in a job {problem}")
         while self._is_full():  # noqa: ASYNC110 (three parts of the run empty it, and none knows of this program)
@@ -225,6 +230,12 @@ class Run:
     def _is_full(self) -> bool:
         waiting = self._run.tally.pending + len(self._source)
         return waiting >= WAITING_MAX or self._results.qsize() >= WAITING_MAX
+
+
+def _type_words(value: object) -> str:
+    """Name a type with its article; the value itself may be long, or nobody's business."""
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
 class _Known(NamedTuple):

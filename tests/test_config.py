@@ -35,6 +35,14 @@ def refused_file(path: Path, content: str | bytes) -> ConfigError:
     return caught.value
 
 
+def test_a_file_may_be_named_by_text(tmp_path: Path) -> None:
+    file = tmp_path / "night.toml"
+    file.write_text("[limits]\nmax_in_flight = 7\n")
+    assert RunConfig.load(str(file)) == RunConfig.load(file)
+    with pytest.raises(ConfigError, match="does not exist"):
+        RunConfig.load(str(tmp_path / "nowhere.toml"))
+
+
 def test_without_a_file_every_key_has_its_default() -> None:
     assert RunConfig.load(None) == RunConfig()
 

@@ -69,7 +69,7 @@ class RunConfig(Section, frozen=True, kw_only=True):
     simulator: dict[str, object] = msgspec.field(default_factory=dict)
 
     @classmethod
-    def load(cls, path: Path | None, overrides: Sequence[str] = ()) -> Self:
+    def load(cls, path: str | Path | None, overrides: Sequence[str] = ()) -> Self:
         """Return the configuration of a TOML file with ``KEY=VALUE`` overrides, or raise what is wrong with it.
 
         Args:
@@ -78,7 +78,8 @@ class RunConfig(Section, frozen=True, kw_only=True):
         """
         settings: list[Setting] = []
         if path is not None:
-            settings += settings_of_tables(read_toml(path), where=f"{path}: ", directory=path.parent)
+            file = Path(path)
+            settings += settings_of_tables(read_toml(file), where=f"{file}: ", directory=file.parent)
         settings += [setting_of_override(text) for text in overrides]
         return cls._of_settings(settings)
 

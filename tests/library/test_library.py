@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import re
 from contextlib import aclosing
@@ -32,8 +31,8 @@ async def simulator() -> AsyncIterator[Simulator]:
         yield simulator
 
 
-def config(simulator: Simulator, *settings: str) -> RunConfig:
-    own = (
+def settings_for(simulator: Simulator) -> tuple[str, ...]:
+    return (
         "provider.preset=simulator",
         f"provider.base_url={simulator.base_url}",
         f"provider.history_url={simulator.history_url}",
@@ -43,7 +42,10 @@ def config(simulator: Simulator, *settings: str) -> RunConfig:
         "recovery.grace_s=1",
         "storage.reserve_bytes=0",
     )
-    return RunConfig.load(None, [*own, *settings])
+
+
+def config(simulator: Simulator, *settings: str) -> RunConfig:
+    return RunConfig.load(None, [*settings_for(simulator), *settings])
 
 
 def job(number: int) -> Job:
@@ -190,6 +192,18 @@ async def test_what_json_cannot_hold_is_no_job(simulator: Simulator, tmp_path: P
     assert simulator.bill().accepted == 0
 
 
+@pytest.mark.parametrize(
+    ("item", "words"), [({"image_url": "https://example.com/a.png"}, "a dict"), ("clip-1", "a str"), (7, "an int")]
+)
+@pytest.mark.parametrize("before", [0, 2])
+async def test_what_is_no_job_at_all_is_said_in_one_sentence(
+    simulator: Simulator, tmp_path: Path, item: object, words: str, before: int
+) -> None:
+    with pytest.raises(TypeError, match=f"^process takes engine.Job, and was given {words}; for example Job"):
+        async with Run.open(tmp_path / "b.run", config(simulator)) as run:
+            await taken(run, [*map(job, range(before)), item])
+
+
 async def test_a_failing_iterable_raises_where_its_results_are_taken(simulator: Simulator, tmp_path: Path) -> None:
     def broken() -> Iterator[Job]:
         yield job(1)
@@ -219,12 +233,11 @@ async def test_the_readmes_example_runs(
 ) -> None:
     example = re.search(r"```python\n(.+?)```", README, re.DOTALL)
     assert example
+    pairs = [setting.partition("=") for setting in settings_for(simulator)]
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "overnight.toml").write_text(
+        "".join(f"{key} = {value if value[0].isdigit() else repr(value)}\n" for key, _, value in pairs)
+    )
     monkeypatch.chdir(tmp_path)
-    text = example[1].replace('RunConfig.load("configs/overnight.toml")', "tested_config")
-    names: dict[str, Any] = {
-        "tested_config": config(simulator),
-        "rows": [(f"clip-{number}", "https://example.com/a.png", "https://example.com/a.wav") for number in range(3)],
-    }
-    code = compile(text, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    await eval(code, names)
-    assert capsys.readouterr().out.count("succeeded ['media/clip-") == 3
+    await asyncio.to_thread(exec, compile(example[1], "README.md", "exec"), {})
+    assert capsys.readouterr().out.count("clip-001 succeeded ['media/clip-001-") == 1

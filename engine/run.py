@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -35,6 +35,7 @@ from engine.ledger.recovery import recover
 from engine.ledger.reopening import Reopened, reopen
 from engine.ledger.result_writer import ResultWriter
 from engine.ledger.run_dir import RunDir, RunLock
+from engine.ledger.stopped import KILLED, Stopped, as_fact, broken_by
 from engine.ledger.survey import survey
 from engine.provider_configs import configs_by_provider
 from engine.run_downloads import RunDownloads
@@ -364,6 +365,7 @@ class Run:
         """
         if self._request.harvest_only:
             self.request_stop(HARVEST_ONLY)
+        await self._ledger.note(stopped=as_fact(KILLED))  # which holds unless the books are closed
         try:
             async with asyncio.TaskGroup() as tasks:
                 reading = tasks.create_task(self._read_input(), name="job-reader")
@@ -378,7 +380,10 @@ class Run:
                 for task in (reading, writing, watching, guarding, learning, chronicling, steering):
                     task.cancel()
         except* EngineError as group:
-            raise first_of(group) from None
+            error = first_of(group)
+            with suppress(EngineError):  # it may be the ledger itself that takes nothing more
+                await self._ledger.note(stopped=as_fact(broken_by(error)))
+            raise error from None
         await self._writer.write_owed()
         if self._writer.stream_broken.is_set():
             self.request_stop(STREAM_BROKEN)
@@ -428,11 +433,13 @@ class Run:
     async def _close_books(self) -> None:
         await self._learning.save()
         await self._chronicle.close()
-        await self._ledger.note(ended_utc=self._clock.utc())
+        stop = self.stop
+        stopped = None if stop is None else Stopped(stop.kind, stop.message, stop.hint)
+        await self._ledger.note(ended_utc=self._clock.utc(), stopped=as_fact(stopped))
         self.result = await self.survey()
-        self.exit_code: ExitCode = exit_code_of(self.result, self.stop)
+        self.exit_code: ExitCode = exit_code_of(self.result, stop)
         wall_s = self._clock.now() - self._began_at
-        self.summary: dict[str, Any] = summarise(self.result, self.tally, self.stop, wall_s=wall_s)
+        self.summary: dict[str, Any] = summarise(self.result, self.tally, stop, wall_s=wall_s)
         await asyncio.to_thread(_write_json, self.directory.summary, self.summary)
         self._log.info("ended", exit_code=int(self.exit_code), wall_s=round(wall_s, 3))
 

@@ -25,8 +25,7 @@ def exit_code_of(found: Survey, stop: Stop | None) -> ExitCode:
     """Return how the process ends: a reason to stop counts only if it left something undone."""
     if stop is not None and stop.kind == "broken_pipe":
         return stop.exit_code  # every line is in the output file, but whoever read the stream has not got them all
-    at_rest = found.succeeded + found.failed + found.invalid
-    if at_rest < found.lines or not found.input_complete:
+    if not found.is_finished:
         return stop.exit_code if stop is not None else ExitCode.STOPPED
     return ExitCode.SUCCEEDED if found.succeeded == found.lines else ExitCode.SOME_FAILED
 

@@ -88,10 +88,7 @@ class Ending:
     @property
     def finished(self) -> bool:
         """Whether every job is at rest, and no line is left unread."""
-        found = self.found
-        if found is None or not found.input_complete:
-            return False
-        return found.succeeded + found.failed + found.invalid == found.lines
+        return self.found is not None and self.found.is_finished
 
 
 def surveyed(directory: RunDir) -> Survey | None:

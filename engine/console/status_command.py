@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from engine.ledger.control_journal import Standing
+    from engine.ledger.stopped import Stopped
     from engine.ledger.survey import Survey
     from engine.ledger.vitals import Vitals
 
@@ -95,6 +96,7 @@ def _status_text(run_dir: Path, *, as_json: bool) -> str:
     from engine.ledger.control_journal import ControlJournal, standing_in  # noqa: PLC0415
     from engine.ledger.run_dir import RunDir, lock_holder  # noqa: PLC0415
     from engine.ledger.schema import facts_in  # noqa: PLC0415
+    from engine.ledger.stopped import stopped_in  # noqa: PLC0415
     from engine.ledger.survey import survey  # noqa: PLC0415
     from engine.ledger.vitals import vitals  # noqa: PLC0415
 
@@ -102,17 +104,20 @@ def _status_text(run_dir: Path, *, as_json: bool) -> str:
     holder = lock_holder(directory)
 
     def text(db: sqlite3.Connection) -> str:
-        asked = standing_in(ControlJournal(directory.control), facts_in(db))
+        facts = facts_in(db)
+        asked = standing_in(ControlJournal(directory.control), facts)
         found = survey(db)
+        stopped = None if found.is_finished else stopped_in(facts, running=holder is not None)
         measured = vitals(db, found, now_utc=SystemClock().utc())
         if as_json:
-            return _json(found, measured, asked, holder)
-        return "\n".join(_lines(found, measured, asked, holder, run_dir))
+            return _json(found, measured, asked, stopped, holder)
+        head = f"run        {harmless(str(run_dir))}: {harmless(holder) if holder else 'nobody works on it now'}"
+        return "\n".join([head, *_stopped_lines(stopped), *_lines(found, measured, asked, is_running=bool(holder))])
 
     return _read(run_dir, text)
 
 
-def _json(found: Survey, measured: Vitals, asked: Standing, holder: str | None) -> str:
+def _json(found: Survey, measured: Vitals, asked: Standing, stopped: Stopped | None, holder: str | None) -> str:
     import msgspec  # noqa: PLC0415
     import orjson  # noqa: PLC0415
 
@@ -126,17 +131,17 @@ def _json(found: Survey, measured: Vitals, asked: Standing, holder: str | None) 
         "paused_utc": None if asked.paused_utc is None else iso_utc(asked.paused_utc),
         "settings": asked.settings,
     }
-    whole = {"version": STATUS_VERSION, "running": holder, **record, "control": control, "vitals": now}
+    whole = {"version": STATUS_VERSION, "running": holder, "stopped": msgspec.to_builtins(stopped), **record}
+    whole |= {"control": control, "vitals": now}
     return orjson.dumps(whole).decode()
 
 
-def _lines(found: Survey, measured: Vitals, asked: Standing, holder: str | None, run_dir: Path) -> list[str]:
+def _lines(found: Survey, measured: Vitals, asked: Standing, *, is_running: bool) -> list[str]:
     from engine.controls import standing_words  # noqa: PLC0415
 
     risk = "" if found.at_risk_usd is None else f" ({usd_words(found.at_risk_usd)} at risk)"
     read = "" if found.input_complete else " so far; the input is not read to its end"
     lines = [
-        f"run        {harmless(str(run_dir))}: " + (harmless(holder) if holder else "nobody works on it now"),
         f"lines      {found.lines}{read}",
         f"at rest    {found.succeeded} succeeded, {found.failed} failed, {found.invalid} invalid",
         f"under way  {found.in_flight} in flight, {found.remaining} waiting to be submitted",
@@ -147,7 +152,7 @@ def _lines(found: Survey, measured: Vitals, asked: Standing, holder: str | None,
     projected = "" if measured.projected_usd is None else f", {usd_words(measured.projected_usd)} projected"
     lines.append(f"money      {spent}, {usd_words(found.reserved_usd)} reserved{projected}")
     lines.append(f"media      {found.media_bytes / 1e6:,.1f} MB")
-    if holder:
+    if is_running:
         lines += _vital_lines(measured)
     elif measured.polls_per_job is not None:
         lines.append(f"polling    {_polling_words(measured)}")
@@ -159,6 +164,14 @@ def _lines(found: Survey, measured: Vitals, asked: Standing, holder: str | None,
             f"{cause.status:<10} {cause.jobs} x {cause.kind}: {harmless(f'{example}: {cause.example_message}')}"
         )
     return lines
+
+
+def _stopped_lines(stopped: Stopped | None) -> list[str]:
+    """Say why it stopped early, and what to do."""
+    if stopped is None:
+        return []
+    hint = [f"           {harmless(stopped.hint)}"] if stopped.hint else []
+    return [f"stopped    {harmless(stopped.message)}", *hint]
 
 
 def _vital_lines(measured: Vitals) -> list[str]:

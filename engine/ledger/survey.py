@@ -74,6 +74,11 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     output: str | None
     causes: tuple[Cause, ...]
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether every job is at rest, and no line is left unread."""
+        return self.input_complete and self.succeeded + self.failed + self.invalid == self.lines
+
 
 def survey(db: sqlite3.Connection) -> Survey:
     """Read the whole survey: running totals, and the rows of jobs that are not at rest."""

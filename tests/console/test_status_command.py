@@ -54,6 +54,34 @@ def test_a_run_nobody_works_on_is_said_to_be_so(provider: Provider, jobs: Path, 
     assert _status(tmp_path)["running"] is None
 
 
+def test_it_says_afterwards_why_a_run_stopped(provider: Provider, jobs: Path, tmp_path: Path) -> None:
+    options = provider.options("budget.price_usd=4.0", "budget.cost_usd_max=5", "limits.max_in_flight=1")
+    assert engine("run", jobs, *options, cwd=tmp_path).code == 3
+    summary = json.loads((tmp_path / "jobs.run" / "summary.json").read_text())
+    stopped = _status(tmp_path)["stopped"]
+    assert stopped == summary["stopped"]
+    assert (stopped["kind"], "raise budget.cost_usd_max" in stopped["hint"]) == ("budget", True)
+    text = engine("status", "jobs.run", cwd=tmp_path).out
+    assert f"stopped    {stopped['message']}\n" in text
+    assert "stopped early: the budget" in engine("report", "jobs.run", "--format", "md", cwd=tmp_path).out
+    assert engine("resume", "jobs.run", "--set", "budget.cost_usd_max=500", cwd=tmp_path).code == 0
+    assert _status(tmp_path)["stopped"] is None
+
+
+def test_it_says_that_a_process_was_killed(slow_provider: Provider, tmp_path: Path) -> None:
+    jobs = some_jobs(tmp_path, 3)
+    with started("run", jobs, *slow_provider.options(), cwd=tmp_path) as process:
+        log = tmp_path / "jobs.run" / "run.log"
+        wait_in_thread_until(
+            lambda: log.is_file() and log.read_text().count('"submitted"') == 3, description="all is in flight"
+        )
+        assert _status(tmp_path)["stopped"] is None
+        process.kill()
+        process.wait(10)
+    assert _status(tmp_path)["stopped"]["kind"] == "killed"
+    assert "without closing its books" in engine("status", "jobs.run", cwd=tmp_path).out
+
+
 def test_it_writes_nothing(provider: Provider, jobs: Path, tmp_path: Path) -> None:
     engine("run", jobs, *provider.options(), cwd=tmp_path)
     before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in (tmp_path / "jobs.run").rglob("*")}

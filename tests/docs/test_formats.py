@@ -288,7 +288,7 @@ def test_the_keys_of_the_survey_are_described() -> None:
 def test_the_keys_of_the_status_are_described(ledger: sqlite3.Connection) -> None:
     found = survey(ledger)
     measured = vitals(ledger, found, now_utc=0.0)
-    record: dict[str, Any] = json.loads(_json(found, measured, Standing(), "process 1"))
+    record: dict[str, Any] = json.loads(_json(found, measured, Standing(), None, "process 1"))
     own = set(record) - set(Survey.__struct_fields__)
     agree(names("The status", "status key"), own)
     agree(names("The status", "vitals key"), set(record["vitals"]))

@@ -17,6 +17,7 @@ from engine import __version__
 from engine.console.report.timeline import Bucket, timeline
 from engine.ledger.counts import count_owed
 from engine.ledger.schema import facts_in
+from engine.ledger.stopped import Stopped, stopped_in
 from engine.ledger.survey import Survey, survey
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     made_utc: float
     running: str | None
+    stopped: Stopped | None
     survey: Survey
     wall_s: float | None
     finished_per_hour: float | None
@@ -96,6 +98,7 @@ def gather(db: sqlite3.Connection, *, name: str, made_utc: float, running: str |
         name=name,
         made_utc=made_utc,
         running=running,
+        stopped=None if found.is_finished else stopped_in(facts, running=running is not None),
         survey=found,
         wall_s=wall_s,
         finished_per_hour=round(3600 * decided / wall_s, 2) if wall_s and decided else None,

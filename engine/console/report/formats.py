@@ -149,6 +149,9 @@ def as_markdown(report: Report) -> str:
     money = f"{usd_words(found.spent_usd)} spent on {counted(found.submissions, 'submission')}"
     rest = f"{usd_words(found.reserved_usd)} reserved, {found.media_bytes / 1e6:,.1f} MB of media"
     lines = [f"**{_inline(report.name)}**: {', '.join(places)}", "", f"- {money}, {rest}"]
+    if report.stopped is not None:
+        hint = f"; {report.stopped.hint}" if report.stopped.hint else ""
+        lines.append(f"- stopped early: {_inline(report.stopped.message + hint)}")
     if report.wall_s is not None:
         lines.append(f"- {duration_words(report.wall_s)}, {report.finished_per_hour or 0:,.1f} jobs an hour")
     lines += [

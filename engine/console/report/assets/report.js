@@ -64,6 +64,8 @@ function drawHeadline(data) {
   const offset = new Date().toTimeString().match(/GMT[+-]\d{4}/)?.[0] ?? "";
   const at = `${stamp.format(data.made_utc * 1000)} ${offset}`;
   $("asof").textContent = data.running ? `as of ${at}, while ${data.running}` : `as of ${at}`;
+  $("stopped").hidden = !data.stopped;
+  $("stopped").textContent = data.stopped ? `Stopped early: ${data.stopped.message}${data.stopped.hint ? `; ${data.stopped.hint}` : ""}` : "";
   const tiles = [
     [number.format(found.succeeded), `of ${number.format(found.lines)} succeeded`, "good"],
     [number.format(found.failed + found.invalid), `failed ${number.format(found.failed)}, invalid ${number.format(found.invalid)}`,

@@ -3,7 +3,8 @@
 Orders come from the control journal. At the start all of them are taken together; then, once a second, what is
 new. What was taken is noted in the ledger, so that whoever gave an order can see that it holds. Settings are what all
 orders together come to, until the run is started with another value of the key; a wish to cancel is taken once, and is
-the ledger's from then on, so that a job that is tried again later is not cancelled by an order of before.
+the ledger's from then on, so that a job that is tried again later is not cancelled by an order of before. What ends the
+process at work cannot be taken back once it was carried out; the ledger has it, for whoever wants to.
 """
 
 from __future__ import annotations
@@ -36,6 +37,12 @@ LOOK_S = 1.0
 LIMITS = ("limits.max_in_flight", "limits.submits_per_minute", "limits.polls_per_minute")
 """What every provider of a run has of its own."""
 CHANGEABLE = (*LIMITS, "budget.cost_usd_max")
+DONE_ONCE = frozenset({"drain", "cancel", "cancel_all"})
+"""Actions that are carried out when they are taken, and then are over."""
+ENDS_ALL_THE_SAME = (
+    "the run ends all the same, once everything in flight is home: that was ordered before and is being carried out;"
+    " go on with 'engine resume' then"
+)
 DRAINED = Stop("drained", "it was asked to drain", ExitCode.STOPPED, Manner.HARVEST, "go on with 'engine resume'")
 CANCELLED_ALL = Stop(
     "cancelled",
@@ -99,6 +106,7 @@ class Controls:
         self._offset = 0
         self._over: dict[str, int] = {}
         self._cancels_all = False
+        self._ends = False
 
     @property
     def over(self) -> str | None:
@@ -144,7 +152,7 @@ class Controls:
         """Carry out what is asked, until cancelled."""
         steered.pause(self._pause_reason)
         if self._cancels_all:
-            self._cancel_all(steered)
+            await self._cancel_all(steered)
         while True:
             await self._clock.sleep(LOOK_S)
             orders, places = await self._take()
@@ -152,9 +160,11 @@ class Controls:
                 self._log.info("controlled", action=order.action, key=order.key or order.id or None, value=order.value)
                 self._announce(f"control: {order_words(order)}")
                 if order.action == "drain":
-                    steered.request_stop(DRAINED)
+                    await self._end(steered, DRAINED)
                 elif order.action == "cancel_all":
-                    self._cancel_all(steered)
+                    await self._cancel_all(steered)
+                elif order.action == "reset" and self._ends:
+                    self._announce(f"control: {ENDS_ALL_THE_SAME}")
                 steered.pause(self._pause_reason)
                 steered.change_limits(configs_by_provider(self._holding()))
             if places:
@@ -162,9 +172,10 @@ class Controls:
 
     async def _take(self) -> tuple[list[Order], list[Place]]:
         """Take what is new; return it, with where the jobs are that are to be cancelled and are not at rest."""
-        new, end = await asyncio.to_thread(self._journal.read, self._offset)
+        read, end = await asyncio.to_thread(self._journal.read, self._offset)
         if end == self._offset:
             return [], []
+        new = due(read)
         ids = [order.id for order in new if order.action == "cancel"]
         everything = any(order.action == "cancel_all" for order in new)
         places = await self._book.ask(ids, everything=everything, utc=self._clock.utc(), control_bytes=end)
@@ -177,11 +188,16 @@ class Controls:
                 self._announce(f"{place.id} is at rest already: nothing is cancelled")
         return new, [place for place in places if place.job is not None and not place.at_rest]
 
-    @staticmethod
-    def _cancel_all(steered: Steered) -> None:
+    async def _cancel_all(self, steered: Steered) -> None:
         """Let nothing new out first, so that nothing is submitted behind what is cancelled."""
-        steered.request_stop(CANCELLED_ALL)
+        await self._end(steered, CANCELLED_ALL)
         steered.cancel_in_flight()
+
+    async def _end(self, steered: Steered, stop: Stop) -> None:
+        """Have the run wind down; whoever wants that back afterwards can see that it is too late."""
+        self._ends = True
+        await self._ledger.note(control_ends=stop.kind)
+        steered.request_stop(stop)
 
     @property
     def _standing(self) -> Standing:
@@ -201,6 +217,12 @@ class Controls:
             except ConfigError as error:
                 self._announce(f"control: {error}")
         return config
+
+
+def due(orders: list[Order]) -> list[Order]:
+    """Return what is to be done of orders that come together: a reset takes back what it finds not yet carried out."""
+    reset = max((place for place, order in enumerate(orders) if order.action == "reset"), default=0)
+    return [order for place, order in enumerate(orders) if place >= reset or order.action not in DONE_ONCE]
 
 
 def _recorded(config: str | None) -> dict[str, RunConfig]:
@@ -258,7 +280,7 @@ def order_words(order: Order) -> str:
         case "cancel_all":
             return "everything in flight is to be cancelled, and nothing new is submitted"
         case "reset":
-            return "everything is as the run was started with"
+            return "pause, limits and budget are as the run was started with"
 
 
 def standing_words(now: Standing) -> str:

@@ -306,6 +306,7 @@ class Run:
             provider=self._providers.first.description.name,
             providers=self._providers.further_descriptions,
             control_over=self._controls.over,
+            control_ends=None,
         )
 
     async def _build_schedulers(self) -> Schedulers:

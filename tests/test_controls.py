@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 import pytest
 import structlog
 
+from engine.clock import SystemClock
 from engine.config import RunConfig
 from engine.config.sections import Limits
-from engine.controls import Controls
+from engine.controls import ENDS_ALL_THE_SAME, Controls
 from engine.job.model_name import FIRST_PROVIDER
 from engine.ledger.control_journal import ControlJournal, Order, Standing, standing_in
 from engine.provider_configs import configs_by_provider
 from tests.jobs import open_inline
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.virtual_clock import VirtualClock
+    from engine.scheduling.stop import Stop
 
 BUDGET = "budget.cost_usd_max"
 PLACES = "limits.max_in_flight"
 FAL = "providers.fal.preset=fal"
 
 
+def _drop(_logger: Any, _method: str, _event: Any) -> Any:
+    raise structlog.DropEvent
+
+
 class Site:
     """A run directory, as one process after the other opens it."""
 
-    def __init__(self, directory: Path, clock: VirtualClock) -> None:
+    def __init__(self, directory: Path) -> None:
         self.journal = ControlJournal(directory / "control.jsonl")
         self.ledger = open_inline(directory / "run.db")
         self.said: list[str] = []
-        self._clock = clock
 
     def order(self, **settings: float) -> None:
         """Set keys, a double underscore for the dot, as ``engine control`` does."""
@@ -45,12 +52,12 @@ class Site:
         """Open the run with settings; return what holds. One that ``fails`` does so before it has noted anything."""
         config = RunConfig.load(None, settings)
         self.said = []
-        controls = Controls(
+        controls = self.controls = Controls(
             self.journal,
             self.ledger,
             config=config,
-            clock=self._clock,
-            log=structlog.get_logger(),
+            clock=SystemClock(),
+            log=structlog.wrap_logger(None, processors=[_drop]),
             announce=self.said.append,
         )
         holding = await controls.open()
@@ -64,8 +71,8 @@ class Site:
 
 
 @pytest.fixture
-async def site(tmp_path: Path, clock: VirtualClock) -> AsyncIterator[Site]:
-    site = Site(tmp_path, clock)
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    site = Site(tmp_path)
     yield site
     site.ledger.close()
 
@@ -142,6 +149,53 @@ async def test_an_order_for_a_provider_that_is_not_there_waits_for_it(site: Site
     assert await site.opened() == RunConfig()
     assert "providers.fal.preset is missing" in site.said[-1]
     assert configs_by_provider(await site.opened(FAL))["fal"].limits.max_in_flight == 7
+
+
+class Wheel:
+    """What is steered: remembers what was asked of it."""
+
+    def __init__(self) -> None:
+        self.stops: list[str] = []
+
+    def request_stop(self, stop: Stop) -> None:
+        self.stops.append(stop.kind)
+
+    def pause(self, reason: str) -> None:
+        assert not reason
+
+    def change_limits(self, configs: object) -> None:
+        assert configs
+
+    def cancel_in_flight(self) -> None:
+        self.stops.append("all")
+
+    async def cancel(self, places: object) -> None:
+        raise AssertionError(places)
+
+
+async def test_a_reset_takes_back_what_is_not_yet_carried_out_and_says_so_of_the_rest(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def taken(*actions: str) -> tuple[list[str], int]:
+        """Give orders, the last of them a reset, and return what was stopped, and how often that was said to stay."""
+        site.said.clear()
+        site.journal.give([msgspec.convert({"utc": 1.0, "action": action}, Order) for action in actions])
+        await wait_until(lambda: any("as the run was started" in said for said in site.said), description="it is taken")
+        return wheel.stops, site.said.count(f"control: {ENDS_ALL_THE_SAME}")
+
+    monkeypatch.setattr("engine.controls.LOOK_S", 0.005)
+    wheel = Wheel()
+    await site.opened()
+    site.journal.give([Order(utc=1.0, action="cancel_all"), Order(utc=1.0, action="reset")])
+    await site.opened()
+    working = asyncio.create_task(site.controls.run(wheel))
+    assert await taken("drain", "reset") == ([], 0)
+    site.journal.give([Order(utc=1.0, action="drain")])
+    await wait_until(lambda: wheel.stops, description="it drains")
+    assert (await site.ledger.facts())["control_ends"] == "drained"
+    assert await taken("reset") == (["drained"], 1)
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
 
 
 async def test_a_key_that_only_another_version_could_change_is_passed_over(site: Site) -> None:

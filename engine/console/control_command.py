@@ -31,7 +31,7 @@ LOOK_S = 0.1
 @click.option(
     "--cancel-all", is_flag=True, help="Cancel everything in flight and submit nothing new; what waits stays."
 )
-@click.option("--reset", is_flag=True, help="Back to what the run was started with.")
+@click.option("--reset", is_flag=True, help="Take back what was set and paused, and what is not yet carried out.")
 def control(
     run_dir: Path,
     *,
@@ -53,9 +53,10 @@ def control(
     engine control jobs.run --cancel clip-7 --cancel clip-9
     """
     from engine.console.messages import say, say_hint  # noqa: PLC0415
-    from engine.controls import order_words  # noqa: PLC0415
+    from engine.controls import ENDS_ALL_THE_SAME, order_words  # noqa: PLC0415
     from engine.ledger.control_journal import ControlJournal  # noqa: PLC0415
     from engine.ledger.run_dir import RunDir, lock_holder  # noqa: PLC0415
+    from engine.ledger.schema import read_facts  # noqa: PLC0415
 
     directory = RunDir(run_dir)
     directory.must_exist()
@@ -76,6 +77,8 @@ def control(
     elif not _is_taken(directory, end):
         say_hint(f"{holder} has not answered yet; see 'engine status' of the run")
         return ExitCode.STOPPED
+    elif reset and read_facts(directory.ledger).get("control_ends"):
+        say(ENDS_ALL_THE_SAME)
     return ExitCode.SUCCEEDED
 
 

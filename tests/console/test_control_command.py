@@ -75,6 +75,24 @@ def test_a_drained_run_ends_with_everything_home_and_can_be_resumed(steady: Prov
     assert len(results(tmp_path / "jobs.run")) == 12
 
 
+def test_a_reset_that_comes_too_late_for_a_drain_says_so(tmp_path: Path) -> None:
+    jobs = some_jobs(tmp_path, 3)
+    with (
+        provider_with("work.duration_median_s=3600", "rate.requests_per_window=0") as endless,
+        started("run", jobs, *endless.options(*ONE_AT_A_TIME), cwd=tmp_path) as process,
+    ):
+        wait_in_thread_until(
+            lambda: (tmp_path / "jobs.run" / "run.db").is_file() and _status(tmp_path)["in_flight"] == 1,
+            description="one is in flight",
+        )
+        assert engine("control", "jobs.run", "--drain", cwd=tmp_path).code == 0
+        done = engine("control", "jobs.run", "--reset", cwd=tmp_path)
+        process.kill()
+        process.wait(10)
+    assert (done.code, "the run ends all the same" in done.err) == (0, True), done.err
+    assert "ends all the same" not in engine("control", "jobs.run", "--reset", cwd=tmp_path).err
+
+
 def test_what_is_asked_while_nobody_works_holds_from_the_next_start(steady: Provider, tmp_path: Path) -> None:
     jobs = some_jobs(tmp_path, 6)
     assert engine("run", jobs, "--max-jobs", "1", *steady.options(), cwd=tmp_path).code == 3

@@ -120,6 +120,44 @@ def test_what_is_in_flight_is_what_was_submitted_and_not_completed(found: Report
     assert last.in_flight == sum(b.submitted for b in found.timeline) - sum(b.completed for b in found.timeline)
 
 
+def _changed(path: Path, *changes: str) -> Report:
+    with closing(sqlite3.connect(path)) as db, db:
+        for change in changes:
+            db.execute(change)
+    with closing(open_for_reading(path)) as db:
+        return gather(db, name="night.run", made_utc=BEGIN_UTC + 5_000, running=None)
+
+
+NO_RESULT = (
+    "UPDATE attempt SET completed_utc = NULL, stored_utc = NULL, submitted_utc = coalesce(submitted_utc, intent_utc)"
+    " WHERE job IN (SELECT job FROM job WHERE status = 'failed' OR state = 'unknown')"
+)
+HELD = "UPDATE job SET state = 'held' WHERE job = (SELECT min(job) FROM job WHERE state = 'submitted')"
+
+
+def test_what_brought_no_result_and_is_set_aside_is_not_in_flight_for_ever(tmp_path: Path) -> None:
+    found = _changed(make_run(tmp_path / "night.run", 5 * JOBS) / "run.db", NO_RESULT, HELD)
+    assert (found.survey.failed > 0, found.survey.unknown > 0, found.survey.held) == (True, True, 1)
+    assert found.timeline[-1].in_flight == found.survey.in_flight > 0
+    assert min(bucket.in_flight for bucket in found.timeline) >= 0
+
+
+def test_a_request_that_failed_is_not_in_flight_until_its_job_is_tried_again(tmp_path: Path) -> None:
+    """Three jobs take a minute each; the first failed and was submitted again ten minutes later."""
+    path = make_run(tmp_path / "night.run", 3) / "run.db"
+    begin = BEGIN_UTC
+    found = _changed(
+        path,
+        f"UPDATE attempt SET submitted_utc = {begin}, completed_utc = {begin + 60}",
+        "UPDATE attempt SET completed_utc = NULL, attempt = 1 WHERE job = 0",
+        f"INSERT INTO attempt (job, attempt, intent_utc, request_id, submitted_utc, completed_utc)"
+        f" VALUES (0, 2, {begin + 599}, 'again', {begin + 600}, {begin + 660})",
+        "UPDATE job SET attempts = 2 WHERE job = 0",
+    )
+    in_flight = {round(bucket.utc - begin): bucket.in_flight for bucket in found.timeline}
+    assert [in_flight[second] for second in (0, 30, 120, 300, 595, 605, 660)] == [3, 3, 0, 0, 0, 1, 0]
+
+
 def test_a_histogram_counts_every_value() -> None:
     made = histogram([(1.0,), (2.0,), (3.0,), (100.0,)])
     assert made is not None

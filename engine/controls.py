@@ -126,7 +126,7 @@ class Controls:
         self._cancels_all = any(order.action == "cancel_all" for order in new)
         now = self._standing
         if now.settings or now.paused_utc is not None:
-            self._announce(f"{standing_words(now)}; 'engine control --reset' takes it back")
+            self._announce(f"by earlier control: {standing_words(now)}; 'engine control --reset' takes it back")
         return self._holding()
 
     def _end_overruled(self, recorded: str | None) -> None:
@@ -288,4 +288,4 @@ def standing_words(now: Standing) -> str:
     parts = [f"{key} = {value:g}" for key, value in now.settings.items()]
     if now.paused_utc is not None:
         parts.append(f"submissions paused since {local_words(now.paused_utc)}")
-    return f"by earlier control: {', '.join(parts)}"
+    return ", ".join(parts)

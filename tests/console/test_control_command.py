@@ -98,6 +98,7 @@ def test_what_is_asked_while_nobody_works_holds_from_the_next_start(steady: Prov
     assert engine("run", jobs, "--max-jobs", "1", *steady.options(), cwd=tmp_path).code == 3
     done = engine("control", "jobs.run", "--set", "limits.max_in_flight=1", cwd=tmp_path)
     assert (done.code, "from the next start" in done.err) == (0, True)
+    assert "control    limits.max_in_flight = 1\n" in engine("status", "jobs.run", cwd=tmp_path).out
     assert engine("resume", "jobs.run", cwd=tmp_path).code == 0
     summary = json.loads((tmp_path / "jobs.run" / "summary.json").read_text())
     assert summary["process"]["in_flight_peak"] == 1

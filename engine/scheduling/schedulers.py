@@ -37,6 +37,7 @@ class Schedulers:
 
     def __init__(self, *, titles: Mapping[str, str], announce: Callable[[str], None]) -> None:
         self._by_provider: dict[str, Scheduler] = {}
+        self._ended: set[str] = set()
         self._titles = titles
         self._announce = announce
 
@@ -59,9 +60,13 @@ class Schedulers:
         try:
             async with asyncio.TaskGroup() as tasks:
                 for name, scheduler in self._by_provider.items():
-                    tasks.create_task(scheduler.run(), name=f"scheduler-{name or 'first'}")
+                    tasks.create_task(self._run(name, scheduler), name=f"scheduler-{name or 'first'}")
         except* EngineError as group:
             raise first_of(group) from None
+
+    async def _run(self, provider: str, scheduler: Scheduler) -> None:
+        await scheduler.run()
+        self._ended.add(provider)
 
     def input_grew(self, pending: Mapping[str, int]) -> None:
         """Take note of new jobs in the ledger, by the name of their provider; or, if there are none, of its end."""
@@ -122,7 +127,9 @@ class Schedulers:
 
     @property
     def stop(self) -> Stop | None:
-        """Why the run winds down, if it does: the hardest reason of all."""
+        """Why the run winds down, if it does: the hardest reason of all; None as long as a provider's jobs go on."""
+        if any(scheduler.stop is None and name not in self._ended for name, scheduler in self._by_provider.items()):
+            return None
         stops = [scheduler.stop for scheduler in self._all if scheduler.stop is not None]
         return max(stops, key=lambda stop: stop.manner, default=None)
 

@@ -24,6 +24,7 @@ from engine.console.messages import harmless, say, say_error, say_hint, warn
 from engine.console.progress import Progress
 from engine.console.words import duration_words
 from engine.errors import EngineError, ExitCode
+from engine.job.counted import agreeing, counted
 from engine.job.money import usd_words
 from engine.ledger.inputs import recorded_input
 from engine.ledger.reopening import Reopened
@@ -244,10 +245,12 @@ def _say_reopened(run: Run) -> None:
     if again == Reopened():
         say("nothing to try again: no job that is at rest is as asked")
         return
-    copies = f", {again.follow} copies to follow their originals" if again.follow else ""
-    say(f"trying again: {again.submit} jobs to submit, {again.download} to download{copies}")
+    follow = f", {counted(again.follow, 'copy')} to follow {agreeing(again.follow, 'its original', 'their originals')}"
+    copies = follow if again.follow else ""
+    say(f"trying again: {counted(again.submit, 'job')} to submit, {again.download:,} to download{copies}")
     if again.left:
-        warn(f"{again.left} jobs were paid for and have no file left to ask for; --pay-again submits them again")
+        paid = f"{counted(again.left, 'job')} {agreeing(again.left, 'was paid for and has', 'were paid for and have')}"
+        warn(f"{paid} no file left to ask for; --pay-again submits {agreeing(again.left, 'it', 'them')} again")
 
 
 def _harvest_words(run: Run, *, cancels: bool) -> str:
@@ -262,7 +265,8 @@ def _harvest_words(run: Run, *, cancels: bool) -> str:
         once_more = "Once more stops at once, because the provider offers no cancelling; they stay resumable."
     else:
         once_more = "Once more stops at once; they stay resumable."
-    return f"no new submissions; {in_flight} jobs in flight are harvested first{time}. {once_more}"
+    jobs = f"{counted(in_flight, 'job')} in flight {agreeing(in_flight, 'is', 'are')}"
+    return f"no new submissions; {jobs} harvested first{time}. {once_more}"
 
 
 def _resume_command(run: Run) -> str:
@@ -306,7 +310,7 @@ def _accounts(run: Run) -> str:
         f"{found.remaining} remaining" if found.remaining else "",
     ]
     return (
-        f"{found.lines} lines: {', '.join(filter(None, parts))}; "
+        f"{counted(found.lines, 'line')}: {', '.join(filter(None, parts))}; "
         f"{usd_words(found.spent_usd)} spent{_reserved_words(found.reserved_usd)}, "
         f"{found.media_bytes / 1e6:,.1f} MB in {harmless(str(run.directory.root))}"
     )
@@ -320,7 +324,10 @@ def _what_is_left(run: Run) -> str:
     found = run.result
     if found.unknown:
         price = f", {usd_words(found.at_risk_usd)} at risk" if found.at_risk_usd is not None else ""
-        return f"{found.unknown} submissions have an unknown outcome{price}; they are never submitted again blindly"
+        lost = (
+            f"{counted(found.unknown, 'submission')} {agreeing(found.unknown, 'has', 'have')} an unknown outcome{price}"
+        )
+        return f"{lost}; nothing is submitted again blindly"
     if not found.input_complete and recorded_input(found.input) is None:
         return "the input was not read to its end: for the rest, give the whole input to 'engine run' again"
     if run.stop is None or "engine resume" not in run.stop.hint:

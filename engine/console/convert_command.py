@@ -9,6 +9,7 @@ import click
 
 from engine.console.messages import say
 from engine.console.streams import DASH
+from engine.job.counted import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,4 +90,4 @@ def convert(
         return
     with replacement(Path(output)) as file:
         count = asyncio.run(pour(file.write))
-    say(f"wrote {output} with {count:,} lines")
+    say(f"wrote {output} with {counted(count, 'line')}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.console.messages import harmless
-from engine.console.words import counted
+from engine.job.counted import counted
 
 if TYPE_CHECKING:
     from engine.doctor.check import Check, Examination

@@ -11,6 +11,7 @@ import click
 from engine.console.messages import say, warn
 from engine.console.streams import DASH
 from engine.errors import StorageError, UsageError, nearest
+from engine.job.counted import agreeing, counted
 
 if TYPE_CHECKING:
     import sqlite3
@@ -145,4 +146,5 @@ def _say_what_is_left(found: Survey) -> None:
     left = found.lines - found.succeeded - found.failed - found.invalid
     unread = "" if found.input_complete else "; the input is not read to its end"
     if left or unread:
-        warn(f"{left:,} of {found.lines:,} jobs are not at rest yet, and not in the table{unread}")
+        jobs = f"{left:,} of {counted(found.lines, 'job')} {agreeing(left, 'is', 'are')}"
+        warn(f"{jobs} not at rest yet, and not in the table{unread}")

@@ -11,6 +11,7 @@ import click
 from engine.console.messages import harmless, say, warn
 from engine.console.streams import DASH, STDIN_FD
 from engine.console.words import duration_words, size_words
+from engine.job.counted import agreeing, counted
 from engine.job.money import usd_words
 
 if TYPE_CHECKING:
@@ -103,27 +104,24 @@ async def _balance_usd(config: RunConfig) -> float | None:
 
 
 def _lines(made: Plan, balance_usd: float | None) -> list[str]:
-    cost = "unknown" if made.cost_usd is None else f"{usd_words(made.cost_usd)}"
-    time = "unknown" if made.wall_s is None else f"about {duration_words(made.wall_s)}, bound by {made.bound_by}"
     lines = [
-        f"lines       {made.lines}: {made.jobs} valid, {made.invalid} invalid",
+        f"lines       {made.lines:,}: {made.jobs:,} valid, {made.invalid:,} invalid",
         *(
-            f"model       {harmless(entry.model)}: {entry.jobs} jobs"
+            f"model       {harmless(entry.model)}: {counted(entry.jobs, 'job')}"
             + ("" if entry.price_usd is None else f" at ${entry.price_usd:,.3f}")
             + ("" if entry.duration_s is None else f", {entry.duration_s:,.0f} s each")
             for entry in made.models
         ),
-        f"submissions {made.submissions}",
-        f"cost        {cost}",
-        f"time        {time}",
+        f"submissions {made.submissions:,}",
+        f"cost        {_cost_words(made)}",
+        f"time        {_time_words(made)}",
         f"requests    about {made.requests:,}",
-        f"disk        {made.disk_free_bytes / 1e9:,.1f} GB free: {made.disk_bytes_per_job_max / 1e6:,.1f} MB a job",
-        f"in flight   up to {made.in_flight_safe} can be harvested before their records expire",
+        f"disk        {made.disk_free_bytes / 1e9:,.1f} GB free{_room_words(made)}",
+        f"in flight   up to {made.in_flight_safe:,} can be brought home before the provider forgets them",
     ]
     if made.uploads.files:
-        lines.append(
-            f"local files {made.uploads.files}, {size_words(made.uploads.bytes)}, {_way_of(made.uploads)}; the largest:"
-        )
+        size = size_words(made.uploads.bytes)
+        lines.append(f"local files {made.uploads.files:,}, {size}, {_way_of(made.uploads)}; the largest:")
         lines += [
             f"            {harmless(file.path)} ({size_words(file.bytes)}, {file.content_type})"
             for file in made.uploads.largest[:LARGEST_SHOWN_MAX]
@@ -131,13 +129,38 @@ def _lines(made: Plan, balance_usd: float | None) -> list[str]:
     if made.equal_bodies:
         worth = "" if made.equal_bodies_usd is None else f", {usd_words(made.equal_bodies_usd)}"
         lines.append(
-            f"equal       {made.equal_bodies} jobs repeat an earlier body{worth} (budget.dedupe submits them once)"
+            f"equal       {counted(made.equal_bodies, 'job')} {agreeing(made.equal_bodies, 'repeats', 'repeat')}"
+            f" an earlier body{worth} (budget.dedupe submits each body once)"
         )
     if balance_usd is not None:
-        enough = "" if made.cost_usd is None or made.cost_usd <= balance_usd else ": not enough for this batch"
+        enough = "" if made.cost_usd_min <= balance_usd else ": not enough for this batch"
         lines.append(f"balance     {usd_words(balance_usd)}{enough}")
     lines += [f"no answer   {harmless(url)}: {problem}" for url, problem in made.unanswered_urls.items()]
     return lines
+
+
+def _cost_words(made: Plan) -> str:
+    """Say what the batch costs, as far as the prices are known."""
+    if not made.unpriced:
+        return usd_words(made.cost_usd_min)
+    if made.unpriced == made.submissions:
+        return "unknown"
+    return f"at least {usd_words(made.cost_usd_min)}, and {counted(made.unpriced, 'job')} of unknown price"
+
+
+def _time_words(made: Plan) -> str:
+    """Say how long the batch takes, as far as the durations are known."""
+    if made.wall_s_min is None:
+        return "unknown" if made.untimed else "none"
+    about = f"about {duration_words(made.wall_s_min)}"
+    if made.untimed:
+        return f"at least {about}, and {counted(made.untimed, 'job')} of unknown duration"
+    return f"{about}, bound by {made.bound_by}"
+
+
+def _room_words(made: Plan) -> str:
+    """Say how large a job's files may be before the disk is full; nothing is said of a batch without jobs."""
+    return f": room for {made.disk_bytes_per_job_max / 1e6:,.1f} MB a job" if made.submissions else ""
 
 
 def _way_of(files: FileForecast) -> str:

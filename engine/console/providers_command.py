@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.console.messages import harmless
-from engine.console.words import counted, duration_words
+from engine.console.words import duration_words
+from engine.job.counted import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.console.messages import harmless
-from engine.console.words import counted, eta_words
+from engine.console.words import eta_words
 from engine.errors import UsageError, nearest
 from engine.estimate import Eta
+from engine.job.counted import counted
 from engine.job.money import usd_words
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.console.messages import harmless, say, warn
-from engine.console.words import counted
 from engine.errors import ExitCode
+from engine.job.counted import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

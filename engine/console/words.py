@@ -9,14 +9,17 @@ if TYPE_CHECKING:
 
 
 def duration_words(duration_s: float) -> str:
-    """Write a duration for people: ``8 s``, ``12 min``, ``7 h 05 min``."""
+    """Write a duration for people: ``8 s``, ``12 min``, ``7 h 05 min``, ``3 days 4 h``."""
     seconds = round(duration_s)
     if seconds < 100:  # noqa: PLR2004 (up to here seconds say more)
         return f"{seconds} s"
     minutes = round(seconds / 60)
     if minutes < 100:  # noqa: PLR2004 (up to here minutes say more)
         return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    days, hours = divmod(round(minutes / 60), 24)
+    return f"{days:,} days" + (f" {hours} h" if hours else "")
 
 
 def size_words(size_bytes: int) -> str:
@@ -32,8 +35,3 @@ def eta_words(eta: Eta) -> str:
     """Write an estimate: ``3 h 10 min, give or take 20 min``."""
     spread = f", give or take {duration_words(eta.spread_s)}" if eta.spread_s >= 1 else ""
     return f"{duration_words(eta.likely_s)}{spread}"
-
-
-def counted(count: int, noun: str) -> str:
-    """Write a number of things: ``1 file``, ``3 files``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

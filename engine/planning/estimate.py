@@ -32,7 +32,10 @@ def estimate(found: Found, config: RunConfig, offers: Mapping[str, Offer], *, di
     saved = found.equal_by_model if config.budget.dedupe else {}
     by_model = {entry.model: entry.jobs - saved.get(entry.model, 0) for entry in found.models}
     submissions = sum(by_model.values())
-    wall_s, bound_by = _slowest(found.models, offers, by_model)
+    wall_s, bound_by = _slowest([entry for entry in found.models if entry.duration_s is not None], offers, by_model)
+    unpriced = sum(by_model[entry.model] for entry in found.models if entry.price_usd is None)
+    untimed = sum(by_model[entry.model] for entry in found.models if entry.duration_s is None)
+    cost_usd = _known_usd(found.models, by_model)
     requests = sum(count * offers[provider_of(model)].requests_per_job for model, count in by_model.items())
     return Plan(
         lines=found.lines,
@@ -43,9 +46,13 @@ def estimate(found: Found, config: RunConfig, offers: Mapping[str, Offer], *, di
         equal_bodies_usd=_sum_usd(found.models, found.equal_by_model),
         submissions=submissions,
         models=found.models,
-        cost_usd=_sum_usd(found.models, by_model),
-        wall_s=wall_s,
-        bound_by=bound_by,
+        cost_usd=None if unpriced else cost_usd,
+        cost_usd_min=cost_usd,
+        unpriced=unpriced,
+        wall_s=None if untimed else wall_s,
+        wall_s_min=wall_s,
+        untimed=untimed,
+        bound_by=None if untimed else bound_by,
         requests=round(requests),
         in_flight_safe=offers[FIRST_PROVIDER].in_flight_safe,
         disk_free_bytes=disk_free_bytes,
@@ -57,34 +64,36 @@ def estimate(found: Found, config: RunConfig, offers: Mapping[str, Offer], *, di
 
 
 def _sum_usd(models: Sequence[ModelPlan], jobs: Mapping[str, int]) -> float | None:
-    priced = [(entry.price_usd, jobs.get(entry.model, 0)) for entry in models]
-    if any(price is None and count for price, count in priced):
+    if any(entry.price_usd is None and jobs.get(entry.model, 0) for entry in models):
         return None
-    return round(sum((price or 0.0) * count for price, count in priced), 2)
+    return _known_usd(models, jobs)
+
+
+def _known_usd(models: Sequence[ModelPlan], jobs: Mapping[str, int]) -> float:
+    return round(sum((entry.price_usd or 0.0) * jobs.get(entry.model, 0) for entry in models), 2)
 
 
 def _slowest(
     models: Sequence[ModelPlan], offers: Mapping[str, Offer], submissions: Mapping[str, int]
 ) -> tuple[float | None, str | None]:
-    """Return the time of the provider that takes longest, since all work at once, and what sets it."""
+    """Return the time of the provider that takes longest, since all work at once, and what sets it; None without jobs.
+
+    The durations of the models are known.
+    """
     bounds = []
     for name, offer in offers.items():
         own = [entry for entry in models if provider_of(entry.model) == name]
         if count := sum(submissions[entry.model] for entry in own):
             bounds.append(makespan_s(own, offer, count))
-    if not bounds or any(wall_s is None for wall_s, _ in bounds):
-        return None, None
-    return max(bounds, key=lambda bound: bound[0] or 0.0)
+    return max(bounds, key=lambda bound: bound[0]) if bounds else (None, None)
 
 
-def makespan_s(models: Sequence[ModelPlan], offer: Offer, submissions: int) -> tuple[float | None, str | None]:
+def makespan_s(models: Sequence[ModelPlan], offer: Offer, submissions: int) -> tuple[float, str]:
     """Return the lower bound of the time that the jobs of one provider take, and what sets it.
 
     With N submissions, r requests a second, m of them per job, durations D and a cap C on what is in flight:
     max(m N / r, sum of D / C) + D.
     """
-    if any(entry.duration_s is None for entry in models):
-        return None, None
     total_s = sum((entry.duration_s or 0.0) * entry.jobs for entry in models)
     typical_s = total_s / sum(entry.jobs for entry in models)
     limits = offer.config.limits

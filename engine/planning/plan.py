@@ -41,7 +41,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         submissions: what would be submitted.
         models: the jobs of each model.
         cost_usd: of all submissions; None if a price is unknown.
-        wall_s: from the first submission to the last result, at the limits configured; None without durations.
+        cost_usd_min: of those submissions whose price is known.
+        unpriced: submissions whose price is not.
+        wall_s: from the first submission to the last result, at the limits configured; None if a duration is unknown.
+        wall_s_min: the same for those submissions whose duration is known; None if there are none.
+        untimed: submissions whose duration is not known.
         bound_by: what limits the time: ``submits_per_minute``, ``max_in_flight`` or ``requests``.
         requests: submissions, polls and fetches together.
         in_flight_safe: how many in flight can be harvested before their records expire.
@@ -61,7 +65,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     submissions: int
     models: tuple[ModelPlan, ...]
     cost_usd: float | None
+    cost_usd_min: float
+    unpriced: int
     wall_s: float | None
+    wall_s_min: float | None
+    untimed: int
     bound_by: str | None
     requests: int
     in_flight_safe: int

@@ -16,8 +16,8 @@ _OF_A_PROVIDER: tuple[tuple[Callable[[Offer], bool], str], ...] = (
     (
         lambda offer: offer.config.limits.max_in_flight > offer.in_flight_safe,
         (
-            "{offer.tables}limits.max_in_flight is {offer.config.limits.max_in_flight}, but at this plan only"
-            " {offer.in_flight_safe} requests can be harvested safely before their records expire after"
+            "{offer.tables}limits.max_in_flight is {offer.config.limits.max_in_flight:,}, but at this plan only"
+            " {offer.in_flight_safe:,} requests can be harvested safely before their records expire after"
             " {offer.record_life_min:.0f} min"
         ),
     ),

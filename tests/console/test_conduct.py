@@ -147,3 +147,8 @@ def test_a_canary_that_succeeds_is_no_news_for_a_quiet_run(
 ) -> None:
     done = engine("run", jobs, *flags, *provider.options("canary.jobs=2"), cwd=tmp_path)
     assert ("canary: 2 of 2 first jobs succeeded" in done.err) is said
+
+
+def test_one_line_is_not_said_in_the_plural(provider: Provider, tmp_path: Path) -> None:
+    done = engine("run", some_jobs(tmp_path, 1), "--quiet", *provider.options(), cwd=tmp_path)
+    assert done.err.startswith("1 line: 1 succeeded")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import json
+import re
 import threading
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,28 @@ def test_equal_bodies_are_counted_with_what_they_cost(mixed: Path, tmp_path: Pat
     made = json.loads(engine("plan", mixed, "--json", *OFFLINE, cwd=tmp_path).out)
     assert (made["equal_bodies"], made["submissions"], made["cost_usd"]) == (1, 2, 8.95)
     assert made["equal_bodies_usd"] == pytest.approx(4.475, abs=0.01)
+
+
+def test_what_nobody_knows_of_a_model_leaves_the_figures_of_the_others(tmp_path: Path) -> None:
+    odd = json.dumps({"id": "odd", "model": "unheard-of", "params": URLS})
+    path = some_jobs(tmp_path, 2)
+    path.write_text(path.read_text() + odd + "\n")
+    said = engine("plan", path, *OFFLINE, "--set", "storage.reserve_bytes=0", cwd=tmp_path).out
+    assert "cost        at least $8.95, and 1 job of unknown price\n" in said
+    assert "time        at least about 12 min, and 1 job of unknown duration\n" in said
+    assert ": 1 job\n" in said
+    assert re.search(r"disk +[\d,.]+ GB free: room for [\d,.]+ MB a job\n", said)
+
+
+def test_an_empty_input_needs_no_room(tmp_path: Path) -> None:
+    said = engine("plan", "-", *OFFLINE, cwd=tmp_path).out
+    assert "cost        $0.00\ntime        none\n" in said
+    assert "a job" not in said
+
+
+def test_large_numbers_can_be_read(mixed: Path, tmp_path: Path) -> None:
+    paces = ("--set", "limits.polls_per_minute=600000", "--set", "limits.submits_per_minute=60000")
+    assert re.search(r"in flight +up to \d,\d{3},\d{3} can", engine("plan", mixed, *OFFLINE, *paces, cwd=tmp_path).out)
 
 
 def test_json_is_one_line_on_stdout(mixed: Path, tmp_path: Path) -> None:

@@ -31,6 +31,19 @@ def test_a_price_or_a_duration_that_nobody_knows_leaves_the_sum_unknown() -> Non
     assert (plan.jobs, plan.cost_usd, plan.wall_s, plan.bound_by) == (101, None, None, None)
 
 
+def test_what_is_known_of_the_others_is_a_lower_bound() -> None:
+    known = plan_of()
+    plan = plan_of(models=(MODEL, ModelPlan(model="new", jobs=2, price_usd=None, duration_s=None)))
+    assert (plan.cost_usd_min, plan.unpriced) == (known.cost_usd, 2)
+    assert (plan.wall_s_min, plan.untimed) == (known.wall_s, 2)
+    assert (known.cost_usd_min, known.unpriced, known.wall_s_min, known.untimed) == (400.0, 0, known.wall_s, 0)
+
+
+def test_of_nothing_known_there_is_no_bound_in_time() -> None:
+    plan = plan_of(models=(ModelPlan(model="new", jobs=2, price_usd=None, duration_s=None),))
+    assert (plan.cost_usd_min, plan.wall_s_min) == (0.0, None)
+
+
 @pytest.mark.parametrize(
     ("settings", "wall_s", "bound_by"),
     [

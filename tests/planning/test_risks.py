@@ -24,8 +24,8 @@ def test_a_batch_that_is_known_and_fits_has_none() -> None:
 def test_more_in_flight_than_can_be_harvested() -> None:
     (found,) = risks_of("limits.max_in_flight=9001")
     assert found == (
-        "limits.max_in_flight is 9001, but at this plan only 9000 requests can be harvested safely before their records"
-        " expire after 60 min"
+        "limits.max_in_flight is 9,001, but at this plan only 9,000 requests can be harvested safely before their"
+        " records expire after 60 min"
     )
 
 

@@ -21,7 +21,8 @@ import orjson
 from engine.clock import iso_utc
 from engine.console.messages import harmless
 from engine.console.spreadsheet import inert
-from engine.console.words import counted, duration_words
+from engine.console.words import duration_words
+from engine.job.counted import counted
 from engine.job.money import usd_words
 from engine.store_url import is_store_url
 

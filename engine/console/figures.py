@@ -89,9 +89,14 @@ class Figures:
 
     @property
     def eta(self) -> Eta | None:
-        """Until when the last job is expected at rest; None while there is too little to go by."""
+        """Until when the last job is expected at rest; None while there is too little to go by.
+
+        When an outcome that nobody knows will be found in the provider's history is foretold by no pace.
+        """
         first, last = self._samples[0], self._samples[-1]
         left = self.tally.pending + self.tally.in_flight
+        if not left and self.tally.unknown:
+            return None
         return eta(left=left, finished=last.finished - first.finished, window_s=last.at - first.at)
 
     def _per_minute(self, amount: float) -> float:

@@ -61,7 +61,9 @@ def vitals(db: sqlite3.Connection, found: Survey, *, now_utc: float) -> Vitals:
     ).fetchone()
     (submitted,) = db.execute("SELECT count(*) FROM attempt WHERE submitted_utc > ?", (since_utc,)).fetchone()
     polls, lag_mean_s, lag_p95_s = _polling(db)
-    foretold = eta(left=found.remaining + found.in_flight, finished=finished, window_s=window_s)
+    left = found.remaining + found.in_flight
+    # What is looked up in the provider's history ends at no pace.
+    foretold = None if found.unknown and not left else eta(left=left, finished=finished, window_s=window_s)
     return Vitals(
         finished_per_minute=round(60 * finished / window_s, 3),
         submits_per_minute=round(60 * submitted / window_s, 3),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine.clock import local_words
+from engine.job.counted import agreeing, counted
 
 if TYPE_CHECKING:
     from engine.clock import Clock
@@ -53,8 +54,18 @@ class Outlook:
         if self._feeder.reason:
             return f"submits pause: {self._feeder.reason}"
         if not self._in_flight and len(self._reconciler):
-            return f"{len(self._reconciler)} unknown outcomes are looked up in the provider's history"
+            return self._looked_up(len(self._reconciler))
         return ""
+
+    def _looked_up(self, unknown: int) -> str:
+        """Say that nothing but unknown outcomes is left, when they are looked at next, and until when at most."""
+        outcomes = f"{counted(unknown, 'unknown outcome')} {agreeing(unknown, 'is', 'are')}"
+        words = f"{outcomes} looked up in the provider's history"
+        looks = self._reconciler.looks_in_s
+        if looks is None:
+            return words
+        next_look, last_look = (local_words(self._clock.utc() + in_s, seconds=True) for in_s in looks)
+        return f"{words}, next at {next_look}" + (f" and until {last_look}" if last_look != next_look else "")
 
     def _closed(self, lane: Lane) -> str:
         until = local_words(self._clock.utc() + lane.open_in_s, seconds=True)

@@ -144,6 +144,19 @@ class Reconciler:
         """Whether a case may still be settled by waiting."""
         return self._looking or self._release or any(case.due_at is not None for case in self._cases.values())
 
+    @property
+    def looks_in_s(self) -> tuple[float, float] | None:
+        """In how many seconds the next look is planned and, if nothing is found by then, the last; None without any."""
+        now = self._clock.now()
+        planned = [(case.due_at, case) for case in self._cases.values() if case.due_at is not None]
+        if not planned:
+            return None
+        last_at = max(max(due_at, self._last_look_at(case)) for due_at, case in planned)
+        return max(0.0, min(due_at for due_at, _ in planned) - now), max(0.0, last_at - now)
+
+    def _last_look_at(self, case: Case) -> float:
+        return case.flight.intended_at + LOOK_AT_GRACES[-1] * self._grace_s
+
     def recent(self, typical_s: Callable[[str], float]) -> int:
         """Return how many lost submissions may be running at the provider now, by the typical time of their model."""
         return sum(self._age_s(case) < typical_s(case.flight.model) for case in self._cases.values())

@@ -54,6 +54,11 @@ def test_the_bar_counts_what_is_at_rest() -> None:
     assert "6/24" in _rows(Tally(lines=24, succeeded=4, failed=1, invalid=1))["night.run"]
 
 
+def test_nothing_but_an_outcome_to_be_looked_up_is_not_done_in_no_time() -> None:
+    assert _rows(Tally(lines=5, succeeded=4, unknown=1, input_complete=True))["eta"] == "unknown yet"
+    assert _rows(Tally(lines=5, succeeded=5, input_complete=True))["eta"] == "0 s"
+
+
 def test_a_run_without_lines_has_a_bar() -> None:
     assert "0/0+" in _rows(Tally())["night.run"]
 

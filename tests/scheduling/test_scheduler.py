@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from engine.provider.history import HistoryRow
     from engine.scheduling.scheduler import Scheduler
     from tests.scheduling.conftest import World
     from tests.virtual_clock import VirtualClock
@@ -482,6 +484,37 @@ async def test_an_unknown_outcome_of_an_earlier_process_does_not_keep_the_rest_f
     async with asyncio.timeout(100_000):
         await (await world.resumed()).run()
     assert await places(world) == {"succeeded": 4, "unknown": 1}
+
+
+class _Nothing:
+    """A history that answers and has nothing."""
+
+    async def row(self, _request_id: str) -> None:
+        return None
+
+    async def rows(self, _model: str, *, since_utc: float, until_utc: float) -> list[HistoryRow]:
+        return []
+
+
+@on_virtual_clock
+async def test_while_only_an_unknown_outcome_is_left_it_is_said_until_when_it_is_looked_up(
+    build: Callable[..., World],
+) -> None:
+    world = build(overrides=["recovery.on_unknown=hold", "recovery.grace_s=900"])
+    world.history = _Nothing()
+    replies = iter([UnknownOutcome("time-out")])
+    world.provider.draw_submit = lambda _: next(replies, None)
+    scheduler = await world.with_jobs(2)
+    running = asyncio.create_task(scheduler.run())
+    await world.clock.sleep(1_500)
+    said = re.fullmatch(
+        r"1 unknown outcome is looked up in the provider's history, next at (\S+ )?(\S+) and until (\S+ )?(\S+)",
+        scheduler.waits_for,
+    )
+    assert said, scheduler.waits_for
+    assert said[2] < said[4] or said[1] != said[3]
+    await running
+    assert await places(world) == {"succeeded": 1, "unknown": 1}
 
 
 @pytest.mark.parametrize("jump_s", [2 * 86_400.0, -2 * 86_400.0])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.sockets
 
-JOBS = 50
+JOBS = 30
 QUICK = (
     "limits.submits_per_minute=3000",
     "limits.polls_per_minute=6000",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.processes
 
-TRIED = 14
+TRIED = 9
 TEST = "tests/job/test_states.py::test_x"
 
 

@@ -130,7 +130,7 @@ class Inquiry(Recorder):
                 case "completed" if row.urls or not self._expects_media(flight.model):
                     return await self._rescue(flight, row)
                 case "failed":
-                    return await self._fail(flight, flight.attempts, generation_failed(row.error, None))
+                    return await self._fail(flight, flight.attempts, _end_of(flight, row.error, None))
                 case "completed" | "running":  # a row lags; completed without a URL, it is not whole yet
                     flight.last_working_at = self._clock.now()
                     return await self._unless_overdue(flight, AskAgain(self._history_again_s))
@@ -181,5 +181,6 @@ class Inquiry(Recorder):
 def _end_of(flight: Flight, message: str, http_status: int | None) -> JobError:
     """Return why a request failed by the provider's word: as it was asked to, if it was."""
     if flight.cancel_sent:
-        return cancelled(f"cancelled at the provider, which says: {message}", paid=flight.cancel_paid)
+        words = f", which says: {message}" if message else ""
+        return cancelled(f"cancelled at the provider{words}", paid=flight.cancel_paid)
     return generation_failed(message, http_status)

@@ -432,6 +432,25 @@ def test_an_old_request_that_is_not_found_ends_only_on_the_historys_word(
     check()
 
 
+@pytest.mark.parametrize(("was_asked", "kind"), [(True, "cancelled"), (False, "generation_failed")])
+def test_a_request_that_failed_in_the_history_after_it_was_cancelled_was_cancelled(
+    build: Callable[..., World], *, was_asked: bool, kind: str
+) -> None:
+    @on_virtual_clock
+    async def check() -> None:
+        world = build(history=OneRow(row("failed")))
+        flight = await flight_at(world, State.SUBMITTED)
+        flight.cancel_sent, flight.cancel_paid = was_asked, False
+        world.provider.poll_script.extend([NotFound("gone")] * 4)
+        while isinstance(await world.life.poll(flight), AskAgain):
+            pass
+        assert flight.error is not None
+        assert (flight.error.kind, flight.error.paid) == (kind, False)
+        assert "face not found" in flight.error.message
+
+    check()
+
+
 @on_virtual_clock
 async def test_a_request_past_its_deadline_is_unknown_with_its_id_and_never_submitted_again(
     build: Callable[..., World], clock: Any

@@ -28,6 +28,7 @@ from engine.console.simulate_command import simulate
 from engine.console.status_command import status
 from engine.console.verify_command import verify
 from engine.errors import EngineError, ExitCode, StorageError, nearest
+from engine.refusals import refusal_hint
 
 
 class _Commands(click.Group):
@@ -86,7 +87,7 @@ def main() -> None:
         code = ExitCode.STOPPED
     except OSError as error:
         # A refusal that nobody foresaw is the disk's or stdout's, and no traceback helps the person to end it.
-        say_error(StorageError(_os_words(error), hint="see to it, then run the same command again"))
+        say_error(StorageError(_os_words(error), hint=f"{refusal_hint(error)}, then run the same command again"))
         code = ExitCode.STORAGE
     _flush_or_forget()
     _end(int(code or 0))

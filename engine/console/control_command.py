@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,10 @@ def control(
         return ExitCode.SUCCEEDED
     holder = lock_holder(directory)
     if drain and holder is None:
-        raise UsageError("nobody works on this run: there is nothing to drain", hint="see 'engine status' of it")
+        raise UsageError(
+            "nobody works on this run: there is nothing to drain",
+            hint=f"what it came to: engine status {shlex.quote(str(run_dir))}",
+        )
     end = ControlJournal(directory.control).give(orders)
     for order in orders:
         say(order_words(order))

@@ -59,11 +59,7 @@ def doctor(
 
 
 def _lines(found: Examination) -> list[str]:
-    import orjson  # noqa: PLC0415
-
     lines = [line for check in found.checks for line in _check_lines(check)]
-    if found.history_shape is not None:
-        lines += ["", "structure of the history: " + harmless(orjson.dumps(found.history_shape).decode())]
     problems, warnings = found.count("problem"), found.count("warning")
     return [
         *lines,

@@ -68,7 +68,10 @@ async def _listen(server: web.Server, host: str, port: int) -> asyncio.Server:
         return server() if len(server.connections) < CONNECTIONS_MAX else _Refusal()
 
     if not host:
-        raise ConfigError("metrics.host is empty, which would be every address of this machine", hint="name one")
+        raise ConfigError(
+            "metrics.host is empty, which would be every address of this machine",
+            hint="127.0.0.1 is reached by this machine alone",
+        )
     try:
         return await asyncio.get_running_loop().create_server(protocol, host, port, backlog=CONNECTIONS_MAX)
     except (OSError, UnicodeError) as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from engine.errors import EngineError, ExitCode
+from engine.refusals import refusal_hint
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -99,10 +100,13 @@ async def bounded(
     try:
         return await asyncio.wait_for(examine, limit_s)
     except TimeoutError:
-        message, hint = f"there was no answer within {limit_s:.0f} s", "a disk or a server hangs; see to it"
+        message, hint = (
+            f"there was no answer within {limit_s:.0f} s",
+            "a disk or a server hangs: look whether it answers to others (df, ping)",
+        )
     except EngineError as error:
         message, hint = str(error), error.hint
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        message, hint = f"{where}{error.strerror or type(error).__name__}", "see to it, then ask again"
+        message, hint = f"{where}{error.strerror or type(error).__name__}", f"{refusal_hint(error)}, then ask again"
     return [problem(name, message, hint) for name in names]

@@ -43,7 +43,11 @@ NO_KEY = "none"
 NAME_S_MAX = 8.0
 EXCHANGE_S_MAX = 10.0
 NOBODYS_ID = "0" * 32
-SEE_KEY = "see what is said of the key"
+SEE_KEY = "do what is said of the key"
+REPORT_IT = (
+    "lost replies cannot be settled with it: please report the history_shape of 'engine doctor --json': it holds keys"
+    " and no values"
+)
 SKEW_S = 10.0
 HISTORY_DAYS = 30
 ROWS = 5
@@ -212,13 +216,13 @@ def _history_check(reply: Reply) -> Check:
     name, rows = "history", rows_of(reply.json())
     if not rows:
         if has_records(reply.json()):
-            hint = "please report the structure below: lost replies cannot be settled with it"
+            hint = REPORT_IT
             return warning(name, "there are records, and none of them names a request_id", hint)
         return ok(name, f"it answers; it has no request of the last {HISTORY_DAYS} days to judge its rows by")
     missing = [word for word, is_there in _USED.items() if not any(is_there(row) for row in rows)]
     if missing:
         said = f"its rows are understood, but none says {' or '.join(missing)}"
-        return warning(name, said, "please report the structure below: lost replies cannot be settled with it")
+        return warning(name, said, REPORT_IT)
     return ok(name, f"its rows are understood ({len(rows)} looked at)")
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from engine.errors import StorageError
 from engine.ledger.durable import PRIVATE_FILE_MODE, append, sync_directory
+from engine.refusals import refusal_hint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -78,7 +79,7 @@ class ControlJournal:
         except OSError as error:
             raise StorageError(
                 f"the order cannot be written to {self._path} ({error.strerror})",
-                hint="check the directory's permissions",
+                hint=f"{refusal_hint(error)}; a run's orders lie in its directory",
             ) from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)  # what another is just writing is not torn

@@ -69,7 +69,8 @@ class FileSource:
                     yield block
         except OSError as error:
             raise UsageError(
-                f"the input {self._path} cannot be read ({error.strerror})", hint="check the path and its permissions"
+                f"the input {self._path} cannot be read ({error.strerror})",
+                hint="name a file that is there and may be read",
             ) from error
 
 
@@ -93,7 +94,10 @@ class PipeSource:
             try:
                 block = await run_detached("input-pipe", os.read, self._fd, BLOCK_BYTES)
             except OSError as error:
-                raise UsageError(f"{self.name} cannot be read ({error.strerror})", hint="check the pipe") from error
+                raise UsageError(
+                    f"{self.name} cannot be read ({error.strerror})",
+                    hint="see whether the command before the | works by itself",
+                ) from error
             if not block:
                 return
             yield block

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import UsageError
 from engine.ledger.input_source import FileSource, PipeSource
+from engine.ledger.run_dir import RunDir
 from engine.ledger.table_source import TABLES, ArraySource, TableSource
 
 if TYPE_CHECKING:
@@ -26,9 +28,7 @@ def open_input(path: Path) -> InputSource:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise UsageError(
-                f"the input {path} is a directory", hint="name a file of job lines (JSONL), or - for stdin"
-            )
+            raise UsageError(f"the input {path} is a directory", hint=_directory_hint(path))
         if stat.S_ISREG(mode):
             return _regular(path)
         return PipeSource(os.open(path, os.O_RDONLY | os.O_CLOEXEC), str(path))
@@ -37,6 +37,12 @@ def open_input(path: Path) -> InputSource:
             f"the input {path} cannot be read ({error.strerror})",
             hint="name a file of job lines (JSONL), or - for stdin",
         ) from error
+
+
+def _directory_hint(path: Path) -> str:
+    if RunDir(path).ledger.is_file():
+        return f"it is a run; go on with it: engine resume {shlex.quote(str(path))}"
+    return "name a file of job lines (JSONL), or - for stdin"
 
 
 def recorded_input(name: str | None) -> InputSource | None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 from engine.clock import iso_utc
 from engine.errors import RunDirectoryBusyError, StorageError, UsageError
 from engine.ledger.durable import PRIVATE_FILE_MODE, make_directory
+from engine.refusals import refusal_hint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,7 +104,8 @@ class RunLock:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE_MODE)
         except OSError as error:
             raise StorageError(
-                f"the lock {self._path} cannot be opened ({error.strerror})", hint="check the directory's permissions"
+                f"the lock {self._path} cannot be opened ({error.strerror})",
+                hint=f"{refusal_hint(error)} with --run-dir",
             ) from error
         try:
             _take(fd)

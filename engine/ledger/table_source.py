@@ -86,7 +86,10 @@ class TableSource:
                 file.seek(0)
                 yield csv.reader(file, delimiter=_delimiter(self._path, head), strict=True)
         except OSError as error:
-            raise UsageError(f"the input {self._path} cannot be read ({error.strerror})", hint="check it") from error
+            raise UsageError(
+                f"the input {self._path} cannot be read ({error.strerror})",
+                hint="name a table that is there and may be read",
+            ) from error
         except UnicodeDecodeError as error:
             raise UsageError(
                 f"{self._path} is not UTF-8 text ({error.reason})", hint="save it as 'CSV UTF-8' in the spreadsheet"

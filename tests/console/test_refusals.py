@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.sockets]
         (("run",), "INPUT"),
         (("run", "absent.jsonl"), "absent.jsonl"),
         (("run", "."), "directory"),
+        (("convert", "absent.csv"), "name a table that is there and may be read"),
         (("run", "jobs.jsonl", "--max-jobs", "0"), "--max-jobs"),
         (("run", "jobs.jsonl", "-c", "absent.toml"), "absent.toml"),
         (("run", "jobs.jsonl", "--set", "limits.max_inflight=3"), "did you mean 'limits.max_in_flight'?"),
@@ -51,6 +52,23 @@ def test_a_mistake_is_named_and_ends_with_2(jobs: Path, tmp_path: Path, words: t
     assert "\n\nhint: " in done.err
     assert done.out == ""
     assert list(tmp_path.iterdir()) == [jobs]
+
+
+def test_a_run_directory_where_an_input_belongs_leads_to_resume(provider: Provider, jobs: Path, tmp_path: Path) -> None:
+    assert engine("run", jobs, *provider.options(), cwd=tmp_path).code == 0
+    done = engine("run", "jobs.run", cwd=tmp_path)
+    assert done.code == 2
+    assert "hint: it is a run; go on with it: engine resume jobs.run\n" in done.err
+    assert not (tmp_path / "jobs.run.run").exists()
+
+
+def test_a_refusal_that_nobody_foresaw_says_what_to_do(jobs: Path, tmp_path: Path) -> None:
+    (tmp_path / "in-the-way").touch()
+    done = engine(
+        "run", jobs, "--set", "provider.preset=simulator", "--set", "storage.root=in-the-way/media", cwd=tmp_path
+    )
+    assert done.code == 4
+    assert "hint: name another place: a file stands where a directory would have to" in done.err
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,8 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     """What an audit looked at and found.
 
     Attributes:
-        lines: lines of the output that were checked.
-        files: files that were checked.
+        lines: lines that the ledger has written to the output; each was looked for.
+        files: files that the ledger has; each was looked for.
         bytes: their length in all.
         quick: whether only their lengths were.
         findings: what was found; empty if all is well.

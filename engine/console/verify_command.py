@@ -145,10 +145,11 @@ def _recount(directory: RunDir) -> None:
 
 def _lines(found: Audit, run_dir: Path) -> list[str]:
     how = "by their length" if found.quick else "byte for byte"
-    checked = f"{found.lines} result lines and {found.files} files ({found.bytes / 1e6:,.1f} MB) checked {how}"
+    size = f"{found.bytes / 1e6:,.1f} MB"
+    sought = f"looked for {counted(found.lines, 'result line')} and {counted(found.files, 'file')} ({size}), {how}"
     if not found.findings:
-        return [f"{checked}: all as the ledger says"]
-    lines, shown = [f"{checked}: {counted(len(found.findings), 'thing')} not as the ledger says"], Counter[str]()
+        return [f"{sought}: all as the ledger says"]
+    lines, shown = [f"{sought}: {counted(len(found.findings), 'thing')} not as the ledger says"], Counter[str]()
     for finding in found.findings:
         shown[finding.kind] += 1
         if shown[finding.kind] <= SHOWN_OF_A_KIND_MAX:
@@ -165,15 +166,15 @@ def _words(finding: Finding) -> str:
 
 
 def _remedies(found: Audit, run_dir: Path) -> list[str]:
-    """Return the commands that mend what was found, each with what it does."""
-    repair = f"engine verify {shlex.quote(str(run_dir))} --repair"
-    rebuild = f"engine resume {shlex.quote(str(run_dir))} --rebuild-output"
+    """Return what mends what was found: one command for all that it can, with what it does."""
     counts = Counter(finding.remedy.value for finding in found.findings)
-    words = {
-        "download": f"{repair}   sets {counted(counts['download'], 'file')} aside and downloads anew; pays nothing",
-        "set_aside": f"{repair}   moves {counted(counts['set_aside'], 'file')} into set-aside/",
-        "recount": f"{repair}   counts the totals anew",
-        "rebuild": f"{rebuild}   writes the output anew from the ledger, and goes on with the run",
-        "backup": "restore run.db and its -wal file from a backup: the ledger alone knows what was paid for",
+    deeds = {
+        "download": f"downloads {counted(counts['download'], 'file')} anew",
+        "set_aside": f"moves {counted(counts['set_aside'], 'file')} into set-aside/",
+        "recount": "counts the totals anew",
+        "rebuild": "writes the output anew from the ledger",
     }
-    return [harmless(words[remedy]) for remedy in words if counts[remedy]]
+    wanted = [words for remedy, words in deeds.items() if counts[remedy]]
+    repair = f"engine verify {shlex.quote(str(run_dir))} --repair   {', '.join(wanted)}; submits nothing"
+    backup = "restore run.db and its -wal file from a backup: the ledger alone knows what was paid for"
+    return [harmless(words) for words, is_needed in ((repair, wanted), (backup, counts["backup"])) if is_needed]

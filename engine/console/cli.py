@@ -79,6 +79,7 @@ def main() -> None:
             say_hint(f"{error.ctx.command_path} --help")
         code = ExitCode.USAGE
     except click.Abort:
+        say("stopped by SIGINT")
         code = ExitCode.INTERRUPTED
     except EngineError as error:
         say_error(error)

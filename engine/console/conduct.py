@@ -76,9 +76,16 @@ def conduct(
         EngineError: the run could not be opened or could not go on.
     """
     signals = _Signals(cancel_on_stop=cancel_on_stop)
-    return run_to_end(
-        _conduct(request, signals, quiet=quiet, show_progress=show_progress, hooks=hooks, dashboard_port=dashboard_port)
+    work = _conduct(
+        request, signals, quiet=quiet, show_progress=show_progress, hooks=hooks, dashboard_port=dashboard_port
     )
+    try:
+        return run_to_end(work)
+    except KeyboardInterrupt:
+        if signals.were_given_to_a_run:
+            raise
+        say("SIGINT: stopped before anything was submitted; the same command goes on")
+        return ExitCode.INTERRUPTED
 
 
 async def _conduct(
@@ -159,12 +166,13 @@ class _Signals:
         self._cancel_on_stop = cancel_on_stop
         self._received: list[signal.Signals] = []
         self._run: Run | None = None
+        self.were_given_to_a_run = False
         self.enough = asyncio.Event()
         """Set by a signal that comes when the run is closed: whatever still goes on is to end."""
 
     def install(self, run: Run) -> None:
         """Give the signals to an open run."""
-        self._run = run
+        self._run, self.were_given_to_a_run = run, True
         for number in _EXIT_CODES:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants a lost terminal to be ignored
                 asyncio.get_running_loop().add_signal_handler(number, self._on_signal, number)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
 
+from engine.__main__ import main
 from engine.clock import SystemClock
+from engine.config import RunConfig
+from engine.console.conduct import conduct
+from engine.run_request import RunRequest
 from tests.console.conftest import ended, engine, results, some_jobs, started
 from tests.waiting import wait_in_thread_until
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
     from pathlib import Path
 
     from tests.console.conftest import Provider
@@ -131,7 +137,46 @@ def test_a_signal_while_the_run_is_opened_leaves_no_traceback(
     with started("run", jobs, *provider.options(), cwd=tmp_path) as process:
         wait_in_thread_until((tmp_path / "jobs.run" / sign).exists, description=f"{sign} is made")
         process.send_signal(signal.SIGINT)
-        assert ended(process).code in {130, -signal.SIGINT, 0}
+        done = ended(process)
+    assert done.code in {130, -signal.SIGINT, 0}
+    assert done.code == 0 or "SIGINT" in done.err
+
+
+def test_an_interruption_before_the_run_is_open_says_that_nothing_was_submitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(work: Coroutine[None, None, int]) -> int:
+        work.close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("engine.console.conduct.run_to_end", interrupted)
+    code = conduct(RunRequest(root=tmp_path / "a.run", config=RunConfig.load(None)), quiet=True, show_progress=False)
+    assert code == 130
+    assert capsys.readouterr().err == "SIGINT: stopped before anything was submitted; the same command goes on\n"
+
+
+def test_an_interruption_before_the_command_line_is_there_ends_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Importing(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "engine.console.cli", Importing("engine.console.cli"))
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "stopped by SIGINT before anything was begun\n"
+
+
+def test_an_interrupted_watch_ends_in_a_sentence(provider: Provider, jobs: Path, tmp_path: Path) -> None:
+    assert engine("run", jobs, *provider.options(), cwd=tmp_path).code == 0
+    with started("status", "jobs.run", "--watch", cwd=tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        done = ended(process)
+    assert (done.code, done.err.strip()) == (130, "stopped by SIGINT")
 
 
 @pytest.mark.parametrize("flag", ["--quiet", "--no-progress"])

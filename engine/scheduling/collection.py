@@ -23,8 +23,8 @@ from engine.provider.verdict import (
     WrongContract,
 )
 from engine.scheduling import outputs
-from engine.scheduling.step_maker import StepMaker, request_of, unauthorized, wrong_contract
-from engine.scheduling.steps import AskAgain, AskWhere, AtRest, LeftReady, Located, StopRun, Unreachable
+from engine.scheduling.step_maker import StepMaker, request_of, unauthorized
+from engine.scheduling.steps import AskAgain, AskWhere, AtRest, LeftReady, Located, StopRun
 from engine.scheduling.stop import Manner, Stop
 
 if TYPE_CHECKING:
@@ -118,14 +118,8 @@ class Collection(StepMaker):
                 return await self._located(flight, urls)
             case Result() | NotReady() | NotFound() | Failed():
                 return await self._locate_in_history(flight)
-            case Unavailable(reason, reached):
-                return AskAgain(self._retry_in_s(flight)) if reached else Unreachable(reason)
-            case Throttled(wait_s):
-                return self._slow_down(flight, wait_s)
-            case Unauthorized(message):
-                return StopRun(unauthorized(message))
-            case WrongContract(message):
-                return StopRun(wrong_contract(message, Manner.DOWNLOADS))
+            case Unavailable() | Throttled() | Unauthorized() | WrongContract():
+                return self._no_answer(flight, verdict)
             case _:
                 assert_never(verdict)
 

@@ -23,9 +23,8 @@ from engine.provider.verdict import (
     WrongContract,
 )
 from engine.scheduling.recording import Recorder
-from engine.scheduling.step_maker import generation_failed, request_of, unauthorized, wrong_contract
-from engine.scheduling.steps import AskAgain, AtRest, Fetched, StillWorking, StopRun, Unreachable
-from engine.scheduling.stop import Manner
+from engine.scheduling.step_maker import generation_failed, request_of
+from engine.scheduling.steps import AskAgain, AtRest, Fetched, StillWorking
 
 if TYPE_CHECKING:
     import random
@@ -101,16 +100,10 @@ class Inquiry(Recorder):
                 return await self._fail(flight, flight.attempts, _end_of(flight, message, http_status))
             case NotFound(message):
                 return await self._not_found(flight, message)
-            case Unavailable(reason, reached):
-                if not reached:
-                    return Unreachable(reason)
-                return await self._unless_overdue(flight, AskAgain(self._retry_in_s(flight)))
-            case Throttled(wait_s):
-                return self._slow_down(flight, wait_s)
-            case Unauthorized(message):
-                return StopRun(unauthorized(message))
-            case WrongContract(message):
-                return StopRun(wrong_contract(message, Manner.DOWNLOADS))
+            case Unavailable(reached=True):
+                return await self._unless_overdue(flight, self._no_answer(flight, verdict))
+            case Unavailable() | Throttled() | Unauthorized() | WrongContract():
+                return self._no_answer(flight, verdict)
             case _:
                 assert_never(verdict)
 
@@ -166,14 +159,8 @@ class Inquiry(Recorder):
                 if self._clock.now() - flight.refused_at < NOT_READY_S_MAX:
                     return AskAgain(self._retry_in_s(flight))
                 return await self._set_unknown(flight, f"completed, but its result is not served: {reason}")
-            case Unavailable(reason):
-                return Unreachable(reason)
-            case Throttled(wait_s):
-                return self._slow_down(flight, wait_s)
-            case Unauthorized(message):
-                return StopRun(unauthorized(message))
-            case WrongContract(message):
-                return StopRun(wrong_contract(message, Manner.DOWNLOADS))
+            case Unavailable() | Throttled() | Unauthorized() | WrongContract():
+                return self._no_answer(flight, verdict)
             case _:
                 assert_never(verdict)
 

@@ -5,13 +5,14 @@ Each is durable before it is returned. Knows nothing of which step it is.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from engine.backoff import backoff_s
 from engine.errors import ExitCode
 from engine.job.records import JobError
 from engine.provider.protocol import Request
-from engine.scheduling.steps import AtRest, SetAside, SlowDown
+from engine.provider.verdict import Throttled, Unauthorized, Unavailable, WrongContract
+from engine.scheduling.steps import AskAgain, AtRest, SetAside, SlowDown, StopRun, Unreachable
 from engine.scheduling.stop import Manner, Stop
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from engine.clock import Clock
     from engine.job.flight import Flight
     from engine.ledger.ledger import Ledger
+    from engine.scheduling.steps import NoAnswer
 
 THROTTLE_FIRST_S = 1.0
 THROTTLE_MAX_S = 60.0
@@ -44,6 +46,20 @@ class StepMaker:
         flight.error = JobError(kind="unknown_outcome", message=reason, http_status=http_status, paid=True)
         await self._ledger.unknown(flight.job, flight.attempts, flight.error)
         return SetAside()
+
+    def _no_answer(self, flight: Flight, verdict: Unavailable | Throttled | Unauthorized | WrongContract) -> NoAnswer:
+        """Say what follows when a question about a request got no answer to it."""
+        match verdict:
+            case Unavailable(reason, reached):
+                return AskAgain(self._retry_in_s(flight)) if reached else Unreachable(reason)
+            case Throttled(wait_s):
+                return self._slow_down(flight, wait_s)
+            case Unauthorized(message):
+                return StopRun(unauthorized(message))
+            case WrongContract(message):
+                return StopRun(wrong_contract(message, Manner.DOWNLOADS))
+            case _:
+                assert_never(verdict)
 
     def _slow_down(self, flight: Flight, wait_s: float | None) -> SlowDown:
         flight.failures += 1

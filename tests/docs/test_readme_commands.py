@@ -92,6 +92,8 @@ def test_an_example_runs(line: str, place: Path, provider: Provider) -> None:
     itself = shlex.join(ENGINE)
     # Behind the command's own words, which may be followed by a pipe.
     shown = re.sub(r"engine (\w+[^|]*)", lambda found: f"{itself} {found[1].rstrip()} {words} ", line, count=1)
+    # Or the example would write over the lines that the others run.
+    shown = shown.replace("-o jobs.jsonl", "-o converted.jsonl")
     if "jq " in shown:
         shown = shown.partition(" | jq")[0]
     if "people.csv" in shown and "convert" not in shown:

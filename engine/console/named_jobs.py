@@ -40,7 +40,7 @@ def places_of(directory: RunDir, ids: Iterable[str], *, looked_up_by: str) -> li
     """
     with closing(open_for_reading(directory.ledger)) as db:
         places = [place_of(db, id_) for id_ in dict.fromkeys(ids)]
-        unknown = [_unknown_words(db, place.id) for place in places if place.job is None]
+        unknown = [unknown_words(db, place.id) for place in places if place.job is None]
     if unknown:
         where = f"engine status {shlex.quote(str(directory.root))} {looked_up_by}"
         raise UsageError("; ".join(unknown[:UNKNOWN_TOLD_MAX]), hint=f"nothing was begun or changed; the ids: {where}")
@@ -68,7 +68,7 @@ def _kinds_words(here: list[str]) -> str:
     return f"in this run jobs failed of {', '.join(here)}" if here else "no job of this run has failed"
 
 
-def _unknown_words(db: sqlite3.Connection, id_: str) -> str:
+def unknown_words(db: sqlite3.Connection, id_: str) -> str:
     """Say that no job has an id, and why or which one may be meant."""
     invalid = invalid_line(db, id_)
     if invalid is not None:

@@ -219,11 +219,12 @@ def _job_text(db: sqlite3.Connection, job_id: str, *, as_json: bool) -> str:
     import msgspec  # noqa: PLC0415
     import orjson  # noqa: PLC0415
 
+    from engine.console.named_jobs import unknown_words  # noqa: PLC0415
     from engine.ledger.job_history import history_of  # noqa: PLC0415
 
     events = history_of(db, job_id)
     if events is None:
-        raise UsageError(f"this run has no job {job_id!r}", hint="engine status RUN_DIR --jobs failed lists jobs by id")
+        raise UsageError(unknown_words(db, job_id), hint="engine status RUN_DIR --jobs failed lists jobs by id")
     if as_json:
         return orjson.dumps([msgspec.to_builtins(event) for event in events]).decode()
     return "\n".join(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine.errors import ExitCode
+from engine.job.counted import counted
 from engine.job.money import usd_words
 from engine.scheduling.stop import Manner, Stop
 
@@ -81,7 +82,7 @@ class Spend:
     def refusal(self, model: str) -> str:
         """Say why one more job of the model may not be submitted now; empty if it may."""
         if self.jobs_max is not None and len(self._submitted) >= self.jobs_max:
-            return f"{self.jobs_max} jobs were submitted, {BY_NUMBER}"
+            return f"{counted(self.jobs_max, 'job')} submitted, {BY_NUMBER}"
         if self.cost_usd_max is None:
             return ""
         price_usd = self.price_usd(model)

@@ -155,7 +155,7 @@ def test_the_whole_history_of_a_job_is_told_with_times(provider: Provider, jobs:
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(("--jobs", "faild"), "did you mean 'failed'?"), (("--job", "clip-9"), "this run has no job 'clip-9'")],
+    [(("--jobs", "faild"), "did you mean 'failed'?"), (("--job", "clip-9"), "no job of this run has the id 'clip-9'")],
 )
 def test_a_mistake_is_named(provider: Provider, jobs: Path, tmp_path: Path, words: tuple[str, ...], said: str) -> None:
     engine("run", jobs, *provider.options(), cwd=tmp_path)

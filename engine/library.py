@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import orjson
 
-from engine import run as runs
 from engine.config import RunConfig
 from engine.errors import ExitCode, UsageError
 from engine.fleet.address import usable_fleet
@@ -29,7 +28,8 @@ from engine.job.job import body_sha256, derived_id
 from engine.job.json_types import json_problem
 from engine.ledger.program_source import ProgramSource
 from engine.ledger.result_lines import load_written
-from engine.run_request import RunRequest
+from engine.run import run as runs
+from engine.run.request import RunRequest
 from engine.scheduling.stop import Manner, Stop
 
 if TYPE_CHECKING:

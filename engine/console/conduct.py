@@ -28,8 +28,8 @@ from engine.job.counted import agreeing, counted
 from engine.job.money import usd_words
 from engine.ledger.inputs import recorded_input
 from engine.ledger.reopening import Reopened
-from engine.run import Run
-from engine.run_stops import STREAM_BROKEN
+from engine.run.run import Run
+from engine.run.stops import STREAM_BROKEN
 from engine.scheduling.stop import Manner, Stop
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from engine.config import RunConfig
     from engine.console.dashboard import Dashboard
-    from engine.run_request import RunRequest
+    from engine.run.request import RunRequest
 
 
 _EXIT_CODES = {

@@ -54,10 +54,10 @@ def control(
     engine control jobs.run --cancel clip-7 --cancel clip-9
     """
     from engine.console.messages import say, say_hint  # noqa: PLC0415
-    from engine.controls import ENDS_ALL_THE_SAME, order_words  # noqa: PLC0415
     from engine.ledger.control_journal import ControlJournal  # noqa: PLC0415
     from engine.ledger.run_dir import RunDir, lock_holder  # noqa: PLC0415
     from engine.ledger.schema import read_facts  # noqa: PLC0415
+    from engine.run.controls import ENDS_ALL_THE_SAME, order_words  # noqa: PLC0415
 
     directory = RunDir(run_dir)
     directory.must_exist()
@@ -96,9 +96,9 @@ def _orders(
     from engine.config import RunConfig  # noqa: PLC0415
     from engine.console.messages import say  # noqa: PLC0415
     from engine.console.run_command import config_of_run  # noqa: PLC0415
-    from engine.controls import LIMITS, check_changeable  # noqa: PLC0415
     from engine.ledger.control_journal import Order  # noqa: PLC0415
     from engine.provider_configs import PREFIX, configs_by_provider, provider_and_key  # noqa: PLC0415
+    from engine.run.controls import LIMITS, check_changeable  # noqa: PLC0415
 
     if not (actions or overrides or cancelled_ids):
         raise UsageError(

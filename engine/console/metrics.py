@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from engine.run import Run
+    from engine.run.run import Run
 
 CONNECTIONS_MAX = 16
 CLOSE_S = 1.0

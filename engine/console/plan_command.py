@@ -83,8 +83,8 @@ async def _balance_usd(config: RunConfig) -> float | None:
     from engine.clock import SystemClock  # noqa: PLC0415
     from engine.connection import connection_without_key, describe, key_for  # noqa: PLC0415
     from engine.errors import AccountError  # noqa: PLC0415
-    from engine.parts import client_of  # noqa: PLC0415
     from engine.provider.verdict import Unavailable  # noqa: PLC0415
+    from engine.run.parts import client_of  # noqa: PLC0415
 
     description = describe(config)
     if not (config.provider.base_url or description.base_url):  # the simulator inside the engine

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from engine.run import Run
+    from engine.run.run import Run
     from engine.scheduling.tally import Tally
 
 PANEL_INTERVAL_S = 0.5

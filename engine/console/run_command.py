@@ -169,7 +169,7 @@ def _conduct(
     from engine.console.hooks import Hooks  # noqa: PLC0415
     from engine.console.messages import say, warn  # noqa: PLC0415
     from engine.fleet.address import usable_fleet  # noqa: PLC0415
-    from engine.run_request import RunRequest  # noqa: PLC0415
+    from engine.run.request import RunRequest  # noqa: PLC0415
 
     where = None if fleet is None else usable_fleet(fleet)
     if span_s is not None:

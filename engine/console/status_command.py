@@ -138,7 +138,7 @@ def _json(found: Survey, measured: Vitals, asked: Standing, stopped: Stopped | N
 
 
 def _lines(found: Survey, measured: Vitals, asked: Standing, *, is_running: bool) -> list[str]:
-    from engine.controls import standing_words  # noqa: PLC0415
+    from engine.run.controls import standing_words  # noqa: PLC0415
 
     risk = "" if found.at_risk_usd is None else f" ({usd_words(found.at_risk_usd)} at risk)"
     read = "" if found.input_complete else " so far; the input is not read to its end"

@@ -103,7 +103,7 @@ def _repair(directory: RunDir, found: Audit) -> list[int]:
     from engine.console.run_command import config_of_run  # noqa: PLC0415
     from engine.ledger.reopening import Selection  # noqa: PLC0415
     from engine.ledger.run_dir import RunLock  # noqa: PLC0415
-    from engine.run_request import RunRequest  # noqa: PLC0415
+    from engine.run.request import RunRequest  # noqa: PLC0415
 
     with RunLock(directory, SystemClock()):
         config = config_of_run(directory.root)

@@ -20,7 +20,7 @@ from engine import __version__
 from engine.connection import describe
 from engine.doctor.check import Check, ok, problem, warning
 from engine.loopback import LOOPBACK
-from engine.parts import read_concurrency, submit_concurrency
+from engine.run.parts import read_concurrency, submit_concurrency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -19,12 +19,12 @@ from engine.epoch import epoch_of_http_date
 from engine.errors import ExitCode
 from engine.job.money import usd_words
 from engine.ledger.detached import run_detached
-from engine.parts import client_of
 from engine.provider.addresses import address
 from engine.provider.history import rows_of
 from engine.provider.interpretation import balance_usd
 from engine.provider.protocol import Request
 from engine.provider.reply import NoReply, Reply
+from engine.run.parts import client_of
 from engine.scheduling.reconciliation import AFTER_INTENT_S, BEFORE_INTENT_S
 
 if TYPE_CHECKING:

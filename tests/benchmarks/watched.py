@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from engine.ledger import durable, ledger
 from engine.ledger.group_commit import GroupCommitter
 from engine.ledger.schema import open_for_writing
-from engine.run import Run
+from engine.run.run import Run
 
 if TYPE_CHECKING:
     import sqlite3

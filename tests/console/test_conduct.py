@@ -14,7 +14,7 @@ from engine.__main__ import main
 from engine.clock import SystemClock
 from engine.config import RunConfig
 from engine.console.conduct import conduct
-from engine.run_request import RunRequest
+from engine.run.request import RunRequest
 from tests.console.conftest import ended, engine, results, some_jobs, started
 from tests.waiting import wait_in_thread_until
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from engine.run import Run
+    from engine.run.run import Run
     from tests.console.conftest import Provider
 
 pytestmark = pytest.mark.sockets

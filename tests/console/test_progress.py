@@ -17,7 +17,7 @@ from engine.scheduling.stop import Stop
 from engine.scheduling.tally import Tally
 
 if TYPE_CHECKING:
-    from engine.run import Run
+    from engine.run.run import Run
 
 WIDE, NARROW = 120, 60
 

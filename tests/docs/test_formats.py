@@ -48,9 +48,9 @@ from engine.media.failures import FailureKind
 from engine.planning.plan import InvalidLine, ModelPlan, Plan
 from engine.provider import contract
 from engine.provider.description import ProviderDescription, _ModelTable, _ParameterTable
+from engine.run.summary import SUMMARY_VERSION, summarise
 from engine.scheduling.stop import Stop
 from engine.scheduling.tally import Tally
-from engine.summary import SUMMARY_VERSION, summarise
 
 if TYPE_CHECKING:
     import sqlite3

@@ -12,8 +12,8 @@ import pytest
 
 from engine.config import RunConfig
 from engine.ledger.input_source import FileSource
-from engine.run import Run
-from engine.run_request import RunRequest
+from engine.run.request import RunRequest
+from engine.run.run import Run
 from engine.simulator import Scenario, Simulator
 
 if TYPE_CHECKING:

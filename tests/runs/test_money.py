@@ -13,7 +13,7 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from engine.run import Run
+    from engine.run.run import Run
 
 pytestmark = pytest.mark.sockets
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from engine.run import Run
+    from engine.run.run import Run
 
 pytestmark = pytest.mark.sockets
 

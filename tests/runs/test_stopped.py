@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine.errors import StorageError
-from engine.learning import Learning
 from engine.ledger.schema import read_facts
 from engine.ledger.stopped import Stopped, stopped_in
+from engine.run.learning import Learning
 from tests.runs.conftest import provider, run, write_jobs
 
 if TYPE_CHECKING:

@@ -49,19 +49,19 @@ WORDS = (
     Variant(
         "the key is not taken out of the log",
         "the key is never written",
-        "engine/run_log.py",
+        "engine/run/log.py",
         "            line = line.replace(secret, REDACTED.encode())\n",
         "            pass\n",
-        "tests/test_run_log.py::test_the_key_is_never_written_wherever_it_turns_up",
+        "tests/run/test_log.py::test_the_key_is_never_written_wherever_it_turns_up",
     ),
     Variant(
         "the log renders frame locals",
         "the key is never written",
-        "engine/run_log.py",
+        "engine/run/log.py",
         "processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, self._emit],",
         "processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, "
         "structlog.processors.dict_tracebacks, self._emit],",
-        "tests/test_run_log.py::test_a_traceback_and_its_locals_are_not_rendered",
+        "tests/run/test_log.py::test_a_traceback_and_its_locals_are_not_rendered",
     ),
     Variant(
         "an error's repr is its reason",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.chronicle import LOOK_S, Chronicle
+from engine.run.chronicle import LOOK_S, Chronicle
 from engine.scheduling.tally import Tally
 from tests.jobs import open_inline
 

@@ -14,12 +14,12 @@ from engine.errors import UsageError
 from engine.fleet.fleet import Fleet
 from engine.input_files.intake import FileIntake
 from engine.job.model_name import FIRST_PROVIDER, provider_of
-from engine.learning import Learned
 from engine.ledger.accounts import accounts as read_accounts
 from engine.ledger.counts import providers_of_unfinished
 from engine.media.transfer import as_url
-from engine.parts import Parts
 from engine.provider_configs import configs_by_provider
+from engine.run.learning import Learned
+from engine.run.parts import Parts
 from engine.scheduling.given import Given
 from engine.scheduling.halt import Canary
 from engine.scheduling.landing import Rules
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from engine.media.downloader import Downloader, DownloadTask
     from engine.media.fetcher import Fetcher
     from engine.media.keyed import Keyed
-    from engine.run_request import RunRequest
+    from engine.run.request import RunRequest
     from engine.scheduling.deadline import Deadline, Target
     from engine.scheduling.durations import DurationsState
     from engine.scheduling.halt import CanaryReport

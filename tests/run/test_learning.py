@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.learning import Learned, Learning, profile_path
+from engine.run.learning import Learned, Learning, profile_path
 from engine.scheduling.durations import GRID, DurationsState
 from tests.jobs import open_inline
 

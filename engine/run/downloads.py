@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from engine.fleet.fleet import Fleet
     from engine.media.fetcher import Fetcher
     from engine.media.objects.store import ObjectStore
-    from engine.run_providers import RunProviders
-    from engine.run_request import RunRequest
+    from engine.run.providers import RunProviders
+    from engine.run.request import RunRequest
 
 
 class RunDownloads:

@@ -17,13 +17,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import orjson
 
 from engine import __version__
-from engine.chronicle import Chronicle
 from engine.clock import Clock, SystemClock, local_words
 from engine.connection import connect
-from engine.controls import Controls
 from engine.errors import EngineError, ExitCode, UsageError, first_of
 from engine.job.model_name import FIRST_PROVIDER
-from engine.learning import Learning, profile_path
 from engine.ledger.ballast import Ballast
 from engine.ledger.control_journal import ControlJournal
 from engine.ledger.counts import count_waiting, count_waiting_by_provider
@@ -38,13 +35,16 @@ from engine.ledger.run_dir import RunDir, RunLock
 from engine.ledger.stopped import KILLED, Stopped, as_fact, broken_by
 from engine.ledger.survey import survey
 from engine.provider_configs import configs_by_provider
-from engine.run_downloads import RunDownloads
-from engine.run_log import RunLog
-from engine.run_providers import Common, RunProviders
-from engine.run_stops import DISK_FULL, HARVEST_ONLY, LOG_FULL, STREAM_BROKEN
+from engine.run.chronicle import Chronicle
+from engine.run.controls import Controls
+from engine.run.downloads import RunDownloads
+from engine.run.learning import Learning, profile_path
+from engine.run.log import RunLog
+from engine.run.providers import Common, RunProviders
+from engine.run.stops import DISK_FULL, HARVEST_ONLY, LOG_FULL, STREAM_BROKEN
+from engine.run.summary import exit_code_of, summarise
 from engine.scheduling.deadline import Deadline, Target
 from engine.scheduling.stop import Manner, Stop
-from engine.summary import exit_code_of, summarise
 
 if TYPE_CHECKING:
     import sqlite3
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from engine.job.records import ResultLine
     from engine.ledger.intake import Spooled
     from engine.ledger.survey import Survey
-    from engine.run_request import RunRequest
+    from engine.run.request import RunRequest
     from engine.scheduling.schedulers import Schedulers
     from engine.scheduling.tally import Tally
 

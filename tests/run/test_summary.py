@@ -9,9 +9,9 @@ import pytest
 
 from engine.errors import ExitCode
 from engine.ledger.survey import Cause, Survey
+from engine.run.summary import exit_code_of, summarise
 from engine.scheduling.stop import Manner, Stop
 from engine.scheduling.tally import Tally
-from engine.summary import exit_code_of, summarise
 
 INTERRUPTED = Stop("interrupted", "Ctrl-C", ExitCode.INTERRUPTED, Manner.HARVEST, "resume")
 NO_CREDIT = Stop("no_credit", "nothing left", ExitCode.ACCOUNT)

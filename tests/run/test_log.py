@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from engine import run_log
 from engine.clock import SystemClock
-from engine.run_log import RunLog
+from engine.run import log as run_log
+from engine.run.log import RunLog
 from tests.waiting import wait_in_thread_until
 
 if TYPE_CHECKING:

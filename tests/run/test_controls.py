@@ -13,10 +13,10 @@ import structlog
 from engine.clock import SystemClock
 from engine.config import RunConfig
 from engine.config.sections import Limits
-from engine.controls import ENDS_ALL_THE_SAME, Controls
 from engine.job.model_name import FIRST_PROVIDER
 from engine.ledger.control_journal import ControlJournal, Order, Standing, standing_in
 from engine.provider_configs import configs_by_provider
+from engine.run.controls import ENDS_ALL_THE_SAME, Controls
 from tests.jobs import open_inline
 from tests.waiting import wait_until
 
@@ -183,7 +183,7 @@ async def test_a_reset_takes_back_what_is_not_yet_carried_out_and_says_so_of_the
         await wait_until(lambda: any("as the run was started" in said for said in site.said), description="it is taken")
         return wheel.stops, site.said.count(f"control: {ENDS_ALL_THE_SAME}")
 
-    monkeypatch.setattr("engine.controls.LOOK_S", 0.005)
+    monkeypatch.setattr("engine.run.controls.LOOK_S", 0.005)
     wheel = Wheel()
     await site.opened()
     site.journal.give([Order(utc=1.0, action="cancel_all"), Order(utc=1.0, action="reset")])

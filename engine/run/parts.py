@@ -13,13 +13,13 @@ from engine.fleet.fleet import Storage
 from engine.input_files.inspection import Inspector
 from engine.input_files.stager import Stager
 from engine.job.model_name import provider_of
-from engine.learning import Learned
 from engine.media.downloader import Downloader
 from engine.media.keyed import Keyed
 from engine.media.part import free_bytes
 from engine.provider.addresses import is_trusted, key_headers
 from engine.provider.history import HttpHistory
 from engine.provider.http_provider import HttpProvider
+from engine.run.learning import Learned
 from engine.scheduling.durations import Durations
 from engine.scheduling.halt import HaltRules
 from engine.scheduling.lane import Lane, Lanes, spacing_s

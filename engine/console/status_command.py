@@ -9,7 +9,7 @@ import click
 
 from engine.console.messages import harmless
 from engine.console.words import eta_words
-from engine.errors import UsageError, nearest
+from engine.errors import ExitCode, UsageError, nearest
 from engine.estimate import Eta
 from engine.job.counted import counted
 from engine.job.money import usd_words
@@ -53,7 +53,10 @@ def status(run_dir: Path, *, as_json: bool, watch: bool, place: str | None, job_
         return _status_text(run_dir, as_json=as_json)
 
     if watch:
-        _watch(text)
+        try:
+            _watch(text)
+        except KeyboardInterrupt:  # how one ends it; nothing is worth a word
+            raise SystemExit(ExitCode.INTERRUPTED) from None
     else:
         click.echo(text())
 

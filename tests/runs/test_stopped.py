@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +25,7 @@ def _stopped(jobs: Path) -> Stopped | None:
 
 async def test_an_error_that_ends_the_work_is_the_reason(jobs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(_self: Learning) -> None:
+        await asyncio.sleep(0.3)  # as it does: it saves from time to time
         raise StorageError("no room for it", hint="make some")
 
     write_jobs(jobs, 2)

@@ -29,7 +29,7 @@ async def test_an_error_that_ends_the_work_is_the_reason(jobs: Path, monkeypatch
         raise StorageError("no room for it", hint="make some")
 
     write_jobs(jobs, 2)
-    async with provider() as simulator:
+    async with provider(work__duration_median_s=1.0) as simulator:
         with monkeypatch.context() as patched:
             patched.setattr(Learning, "run", refuse)
             with pytest.raises(StorageError, match="no room"):

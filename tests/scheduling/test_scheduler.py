@@ -141,7 +141,7 @@ def odd_poll(rng: random.Random) -> Any:
 
 def test_a_night_leaves_the_same_trace_for_the_same_seed(tmp_path: Path, seed: int) -> None:
     first = simulate(tmp_path / "a.db", seed, 300)
-    assert first[-1][0] > 1_000  # seconds of a virtual night
+    assert first[-1][0] > 700  # seconds of a virtual night: the time of one job, and more
     assert first == simulate(tmp_path / "b.db", seed, 300)
     assert first != simulate(tmp_path / "c.db", seed + 1, 300)
 

@@ -6,11 +6,12 @@ has at once, so that a slow producer's first line is worked on before its second
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import aiofiles
+from aiofiles.threadpool.binary import AsyncFileIO
 
 from engine.errors import UsageError
 from engine.ledger.detached import run_detached
@@ -64,8 +65,10 @@ class FileSource:
             UsageError: it cannot be read.
         """
         try:
-            async with aiofiles.open(self._path, "rb", buffering=0) as file:
-                while block := await file.read(BLOCK_BYTES):
+            # Opened here: a thread that opens for a caller who has left would leave the file open.
+            with self._path.open("rb", buffering=0) as file:
+                reading = AsyncFileIO(file, asyncio.get_running_loop(), None)
+                while block := await reading.read(BLOCK_BYTES):
                     yield block
         except OSError as error:
             raise UsageError(

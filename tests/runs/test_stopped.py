@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,11 +24,10 @@ def _stopped(jobs: Path) -> Stopped | None:
 
 async def test_an_error_that_ends_the_work_is_the_reason(jobs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(_self: Learning) -> None:
-        await asyncio.sleep(0.3)  # as it does: it saves from time to time
         raise StorageError("no room for it", hint="make some")
 
     write_jobs(jobs, 2)
-    async with provider(work__duration_median_s=1.0) as simulator:
+    async with provider() as simulator:
         with monkeypatch.context() as patched:
             patched.setattr(Learning, "run", refuse)
             with pytest.raises(StorageError, match="no room"):

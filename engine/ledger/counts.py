@@ -1,9 +1,10 @@
-"""How many jobs are where: read from running totals and from the rows that are not at rest, never from all."""
+"""How many jobs are where: from running totals and the rows that are not at rest; what may look at all says so."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
+from engine.job.model_name import provider_of
 from engine.job.records import Status
 from engine.job.states import UNWRITTEN
 from engine.ledger.totals import totals
@@ -37,6 +38,10 @@ _PROVIDERS_OF_UNFINISHED = (
     f" WHERE state <> 'done' AND state NOT IN ({_DECIDED})"
 )
 
+_TAKEN = "SELECT EXISTS (SELECT 1 FROM attempt CROSS JOIN input USING (job) WHERE request_id IS NOT NULL AND {})"
+_TAKEN_OF_MODEL = _TAKEN.format("model = ?")
+_TAKEN_OF_PROVIDER = _TAKEN.format(f"{PROVIDER_SQL} = ?")
+
 
 def count_jobs(db: sqlite3.Connection) -> dict[str, int]:
     """Count jobs by their status once the outcome is decided, else by their state; empty places are left out."""
@@ -65,3 +70,10 @@ def count_waiting_by_provider(db: sqlite3.Connection) -> dict[str, int]:
 def providers_of_unfinished(db: sqlite3.Connection) -> set[str]:
     """Return the names of the providers that jobs without a decided outcome belong to."""
     return {provider for (provider,) in db.execute(_PROVIDERS_OF_UNFINISHED)}
+
+
+def takes_others_only(db: sqlite3.Connection, model: str) -> bool:
+    """Whether the provider of a model has taken jobs in this run, and never one of this model; may look at them all."""
+    (of_provider,) = db.execute(_TAKEN_OF_PROVIDER, (provider_of(model),)).fetchone()
+    (of_model,) = db.execute(_TAKEN_OF_MODEL, (model,)).fetchone()
+    return bool(of_provider and not of_model)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeAlias
 from engine.fleet.fleet import Storage
 from engine.input_files.inspection import Inspector
 from engine.input_files.stager import Stager
-from engine.job.model_name import provider_of
 from engine.media.downloader import Downloader
 from engine.media.keyed import Keyed
 from engine.media.part import free_bytes
@@ -29,7 +28,7 @@ from engine.scheduling.polling import FixedPolling, LearnedPolling
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from contextlib import AsyncExitStack
     from pathlib import Path
 
@@ -153,16 +152,9 @@ class Parts:
         )
 
     def life(
-        self,
-        ledger: Ledger,
-        provider: Provider,
-        fetcher: Fetcher | None,
-        history: History | None,
-        stager: Stager,
-        *,
-        models_at_work: Iterable[str],
+        self, ledger: Ledger, provider: Provider, fetcher: Fetcher | None, history: History | None, stager: Stager
     ) -> Life:
-        """Return what makes the steps of a job's life; ``models_at_work`` are those that were charged for before."""
+        """Return what makes the steps of a job's life."""
         grace_s = self._config.recovery.grace_s
         return Life(
             ledger,
@@ -174,7 +166,6 @@ class Parts:
             rng=self._rng,
             expects_media=self._expects_media,
             attempts_max=self._config.retry.attempts_max,
-            models_at_work=[model for model in models_at_work if provider_of(model) == self._connection.name],
             job_deadline_s=self._config.recovery.job_deadline_s,
             record_life_s=self._record_life_s,
             output_life_s=self._connection.description.output_life_s,

@@ -30,7 +30,7 @@ from engine.scheduling.tally import Tally
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AsyncExitStack
     from pathlib import Path
 
@@ -258,20 +258,16 @@ class RunProviders:
         schedulers = Schedulers(titles=self.titles, announce=request.announce)
         for name, parts in self._parts.items():
             rules = Rules(spend, canary, parts.halt_rules())
-            schedulers.add(
-                name, await self._scheduler(name, common, rules, schedulers, models_at_work=accounts.highest_usd)
-            )
+            schedulers.add(name, await self._scheduler(name, common, rules, schedulers))
         return schedulers
 
-    async def _scheduler(
-        self, name: str, common: Common, rules: Rules, schedulers: Schedulers, *, models_at_work: Iterable[str]
-    ) -> Scheduler:
+    async def _scheduler(self, name: str, common: Common, rules: Rules, schedulers: Schedulers) -> Scheduler:
         request, parts = common.request, self._parts[name]
         provider, history, ask_credits = await parts.open_provider(common.stack, request.provider)
         stager = parts.stager(common.ledger, provider)
         given = Given(
             ledger=common.ledger,
-            life=parts.life(common.ledger, provider, common.fetcher, history, stager, models_at_work=models_at_work),
+            life=parts.life(common.ledger, provider, common.fetcher, history, stager),
             config=parts.config,
             lanes=parts.lanes(resumed=common.resumed),
             rules=rules,

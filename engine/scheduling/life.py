@@ -20,7 +20,7 @@ from engine.scheduling.submission import Submission
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from engine.clock import Clock
     from engine.input_files.stager import Stager
@@ -41,7 +41,6 @@ class Life:
         stager: gives a job's local files addresses that the provider can read.
         expects_media: says whether a model's result must name files.
         attempts_max: submissions a job may spend.
-        models_at_work: models of which the provider has taken jobs before.
         job_deadline_s: age at which a request without an end is given up as unknown.
         record_life_s: how long the provider can be asked about a request, from its submission.
         output_life_s: how long the files of a result can be downloaded.
@@ -60,7 +59,6 @@ class Life:
         rng: random.Random,
         expects_media: Callable[[str], bool],
         attempts_max: int,
-        models_at_work: Iterable[str] = (),
         job_deadline_s: float,
         record_life_s: float,
         output_life_s: float,
@@ -68,14 +66,7 @@ class Life:
     ) -> None:
         self._ledger = ledger
         self._submission = Submission(
-            ledger,
-            provider,
-            stager,
-            clock=clock,
-            rng=rng,
-            expects_media=expects_media,
-            attempts_max=attempts_max,
-            models_at_work=models_at_work,
+            ledger, provider, stager, clock=clock, rng=rng, expects_media=expects_media, attempts_max=attempts_max
         )
         self._inquiry = Inquiry(
             ledger,

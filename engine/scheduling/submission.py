@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 from engine.input_files.stager import Staged
 from engine.job.flight import UNNAMED
 from engine.job.records import JobError, decode_json
+from engine.ledger.counts import takes_others_only
 from engine.ledger.group_commit import RefusedChange
 from engine.provider.verdict import (
     Accepted,
@@ -39,7 +40,7 @@ from engine.scheduling.steps import (
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from engine.clock import Clock
     from engine.input_files.stager import Stager
@@ -59,7 +60,6 @@ class Submission(Recorder):
     Args:
         stager: gives a job's local files addresses that the provider can read.
         attempts_max: submissions a job may spend.
-        models_at_work: models of which the provider has taken jobs before.
     """
 
     def __init__(
@@ -72,13 +72,12 @@ class Submission(Recorder):
         rng: random.Random,
         expects_media: Callable[[str], bool],
         attempts_max: int,
-        models_at_work: Iterable[str],
     ) -> None:
         super().__init__(ledger, clock=clock, rng=rng, expects_media=expects_media)
         self._provider = provider
         self._stager = stager
         self._attempts_max = attempts_max
-        self._models_at_work = set(models_at_work)
+        self._not_offered: set[str] = set()
 
     async def submit(self, flight: Flight) -> SubmitStep:
         """Submit once: local files uploaded, intent on disk, POST, outcome on disk."""
@@ -109,14 +108,8 @@ class Submission(Recorder):
             case Unauthorized(message):
                 await self._ledger.withdrawn(flight.job, attempt, spent=False)
                 return StopRun(unauthorized(message))
-            case WrongContract(message, http_status) if http_status in NO_SUCH_MODEL and self._others_work(
-                flight.model
-            ):
-                error = JobError(kind="rejected", message=message, http_status=http_status)
-                return await self._fail(flight, attempt, error)
-            case WrongContract(message):
-                await self._ledger.withdrawn(flight.job, attempt, spent=False)
-                return StopRun(wrong_contract(message))
+            case WrongContract():
+                return await self._misaddressed(flight, attempt, verdict)
             case Rejected(error):
                 return await self._fail(flight, attempt, error)
             case ServerError(message, http_status):
@@ -144,12 +137,22 @@ class Submission(Recorder):
             case _:
                 assert_never(failure)
 
-    def _others_work(self, model: str) -> bool:
-        """Whether the provider takes jobs, and never took one of this model: then its word concerns the model alone."""
-        return bool(self._models_at_work) and model not in self._models_at_work
+    async def _misaddressed(self, flight: Flight, attempt: int, verdict: WrongContract) -> SubmitStep:
+        """Fail a job whose model alone is not offered; stop where nothing says that the others would fare better."""
+        if verdict.http_status in NO_SUCH_MODEL and await self._takes_others(flight.model):
+            error = JobError(kind="rejected", message=verdict.message, http_status=verdict.http_status)
+            return await self._fail(flight, attempt, error)
+        await self._ledger.withdrawn(flight.job, attempt, spent=False)
+        return StopRun(wrong_contract(verdict.message))
+
+    async def _takes_others(self, model: str) -> bool:
+        """Whether the provider has taken jobs in this run, and never one of this model."""
+        if model not in self._not_offered and await self._ledger.read(takes_others_only, model):
+            self._not_offered.add(model)  # asked once a model: the ledger may have a million jobs to look at
+        return model in self._not_offered
 
     async def _accept(self, flight: Flight, attempt: int, accepted: Accepted) -> SubmitStep:
-        self._models_at_work.add(flight.model)
+        self._not_offered.discard(flight.model)
         now = self._clock.utc()
         flight.attempts = attempt
         try:
@@ -167,7 +170,7 @@ class Submission(Recorder):
 
     async def _take_answer(self, flight: Flight, attempt: int, answered: Answered) -> Fetched | AtRest:
         """Record a result that came as the reply to its submission; nobody but the ledger has it now."""
-        self._models_at_work.add(flight.model)
+        self._not_offered.discard(flight.model)
         result = answered.result
         flight.attempts, flight.params, flight.sent, flight.failures = attempt, b"", b"", 0
         # The provider had it since the POST, as far as anybody knows.

@@ -164,7 +164,7 @@ def plain_line(figures: Figures, run: Run) -> str:
         f"{tally.failed + tally.invalid} failed or invalid",
         f"{tally.in_flight} in flight",
         f"{tally.pending} waiting",
-        f"{usd_words(tally.spent_usd)}",
+        usd_words(tally.spent_usd),
         f"{figures.finished_per_minute:.1f}/min",
         run.fleet and f"fleet: {run.fleet}",
         _eta(figures, run) if run.stop else f"eta {_eta(figures, run)}",

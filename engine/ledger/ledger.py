@@ -16,7 +16,7 @@ from engine.ledger.copies import answer_copies
 from engine.ledger.group_commit import GroupCommitter
 from engine.ledger.moves import move, note, set_attempt_error
 from engine.ledger.outcomes import accept, record
-from engine.ledger.schema import open_for_writing
+from engine.ledger.schema import facts_in, open_for_writing
 
 if TYPE_CHECKING:
     import sqlite3
@@ -96,7 +96,7 @@ class Ledger:
 
     async def facts(self) -> dict[str, Any]:
         """Return all facts about the run by name."""
-        return dict(await self.read(lambda db: db.execute("SELECT key, value FROM meta").fetchall()))
+        return await self.read(facts_in)
 
     # --- the life of a job ------------------------------------------------------------------------
 

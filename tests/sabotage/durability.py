@@ -23,7 +23,7 @@ DURABILITY = (
         "            import asyncio\n"
         "            self._answering = asyncio.ensure_future(commit())\n"
         "        except RefusedChange:\n",
-        "tests/scheduling/test_life.py::test_a_file_that_came_as_the_reply_is_in_the_ledger_alone_until_it_is_stored",
+        "tests/scheduling/test_submission.py::test_a_file_that_came_as_the_reply_is_in_the_ledger_alone_until_it_is_stored",
     ),
     Variant(
         "files are not synced",

@@ -17,7 +17,7 @@ SUBMISSIONS = (
         "engine/scheduling/submission.py",
         f"{INTENT}        verdict = await self._provider.submit(flight.model, decode_json(staged.params))\n",
         f"        verdict = await self._provider.submit(flight.model, decode_json(staged.params))\n{INTENT}",
-        "tests/scheduling/test_life.py::test_the_intent_is_durable_before_the_post",
+        "tests/scheduling/test_submission.py::test_the_intent_is_durable_before_the_post",
     ),
     Variant(
         "the POST does not wait for its intent",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -19,7 +20,6 @@ from tests.console.conftest import ended, engine, results, some_jobs, started
 from tests.waiting import wait_in_thread_until
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Coroutine, Iterator
     from pathlib import Path
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.processes, pytest.mark.sockets]
 
 JOBS, IN_FLIGHT = 8, 4
+MORE_THAN_A_PIPE_HOLDS_BYTES = 1 << 18
 
 
 @pytest.fixture
@@ -169,14 +170,15 @@ def test_an_interruption_before_the_command_line_is_there_ends_in_a_sentence(
     assert capsys.readouterr().err == "stopped by SIGINT before anything was begun\n"
 
 
-def test_an_interrupted_watch_ends_in_a_sentence(provider: Provider, jobs: Path, tmp_path: Path) -> None:
-    assert engine("run", jobs, *provider.options(), cwd=tmp_path).code == 0
-    with started("status", "jobs.run", "--watch", cwd=tmp_path) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline()
+def test_an_interrupted_command_ends_in_a_sentence(provider: Provider, tmp_path: Path) -> None:
+    with started("plan", "-", *provider.options(), cwd=tmp_path, stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"\n" * MORE_THAN_A_PIPE_HOLDS_BYTES)
+        process.stdin.flush()  # comes back only once the command reads
         process.send_signal(signal.SIGINT)
-        done = ended(process)
-    assert (done.code, done.err.strip()) == (130, "stopped by SIGINT")
+        assert process.wait(timeout=30) == 130
+        assert process.stderr is not None
+        assert process.stderr.read().decode().strip() == "stopped by SIGINT"
 
 
 @pytest.mark.parametrize("flag", ["--quiet", "--no-progress"])

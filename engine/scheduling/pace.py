@@ -4,7 +4,8 @@ The pace grows only by requests that were waited for: what nobody used proves no
 once, because each request carries the *epoch* of the pace that it was sent under, and a 429 of an earlier epoch
 says nothing about the present one. Where the 429 came is remembered: the pace is soon back just under that
 ceiling, then creeps, and is free again once it has passed it. Without that memory a pace that is halved at every
-429 uses three quarters of a plan. Counts and clocks only; knows nothing of requests.
+429 uses three quarters of a plan. Below a limit that the plan names, one 429 may be chance and shows no ceiling; the
+next one at the same place does. Counts and clocks only; knows nothing of requests.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ CREEP_PER_REQUEST = 0.002
 NEAR_CEILING = 0.97
 PAST_CEILING = 1.03
 DISPROVED = 0.99
+SAME_PLACE = 0.05
+"""Two 429s show the same limit if what they show differs by no more than this share."""
 WINDOW_S = 60.0
 
 
@@ -60,6 +63,7 @@ class Pace:
         self._clock = clock
         self._epoch = 0
         self._ceiling = math.inf
+        self._suspected = math.inf
         self._since = clock.now()
         self._accepted: deque[float] = deque()
 
@@ -107,21 +111,24 @@ class Pace:
             self.per_minute_max = per_minute
         self._floor = per_minute * PACE_SHARE_MIN
         self.per_minute = per_minute if at_limit else min(self.per_minute, self.per_minute_max)
-        self._ceiling = math.inf
+        self._ceiling = self._suspected = math.inf
 
     def _found_ceiling(self) -> float:
         """Return the limit that a 429 shows: what the server took within its window, if we were at it for that long.
 
-        A known limit that is kept meets 429s for other reasons too; one that comes well below the ceiling says that
-        it is none. An unknown limit is met again and again, also from below while the server's window empties.
+        A known limit that is kept meets 429s for other reasons too: a ceiling below it takes two of them at the same
+        place, and one that comes well below the ceiling says that it is none. An unknown limit is met again and
+        again, also from below while the server's window empties.
         """
+        known = math.isfinite(self.per_minute_max)
         if not self._searches and self._clock.now() - self._since < WINDOW_S:
             # So soon after the last one, the server's window still holds what was sent at the pace before.
-            return self._ceiling if math.isfinite(self._ceiling) else self.per_minute
-        known = math.isfinite(self.per_minute_max)
+            return self._ceiling if known or math.isfinite(self._ceiling) else self.per_minute
         if known and math.isfinite(self._ceiling) and self.per_minute < DISPROVED * self._ceiling:
             return math.inf
-        return min(self.per_minute, max(float(len(self._accepted)), self.per_minute / 2))
+        shown = min(self.per_minute, max(float(len(self._accepted)), self.per_minute / 2))
+        suspected, self._suspected = self._suspected, shown
+        return shown if not known or abs(shown - suspected) <= SAME_PLACE * shown else math.inf
 
     @property
     def _searches(self) -> bool:

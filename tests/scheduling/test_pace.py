@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from engine.scheduling.pace import PACE_SHARE_MIN, Pace, Permit
+from engine.scheduling.pace import PACE_SHARE_MIN, WINDOW_S, Pace, Permit
 from tests.virtual_clock import on_virtual_clock
 
 if TYPE_CHECKING:
@@ -97,6 +97,27 @@ async def test_429s_that_come_at_random_do_not_bring_it_to_its_knees(clock: Virt
         (pace.throttled if rng.random() < 0.05 else pace.accepted)(permit)
         await clock.sleep(60 / pace.per_minute)
     assert sent > 0.2 * 120 * 60
+
+
+@on_virtual_clock
+async def test_a_limit_below_the_plans_is_found_by_two_429s_at_the_same_place(clock: VirtualClock) -> None:
+    for limit in (20, 40, 55):
+        pace = pace_of(clock)
+        await use(pace, clock, minutes=3, limit_per_minute=limit)
+        accepted, refused = await use(pace, clock, minutes=120, limit_per_minute=limit)
+        assert accepted > 0.95 * 120 * limit
+        assert refused < 0.01 * accepted
+
+
+@on_virtual_clock
+async def test_one_429_below_the_plans_limit_shows_no_ceiling(clock: VirtualClock) -> None:
+    pace = pace_of(clock)
+    pace.restore(30.0)
+    await clock.sleep(WINDOW_S)
+    pace.throttled(pace.permit(pressed=True))
+    for _ in range(40):
+        pace.accepted(pace.permit(pressed=True))
+    assert pace.per_minute > 50.0
 
 
 @on_virtual_clock

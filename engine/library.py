@@ -24,10 +24,10 @@ import orjson
 from engine.config import RunConfig
 from engine.errors import ExitCode, UsageError
 from engine.fleet.address import usable_fleet
+from engine.intake.program_source import ProgramSource
 from engine.job.job import body_sha256, derived_id
 from engine.job.json_types import json_problem
-from engine.ledger.program_source import ProgramSource
-from engine.ledger.result_lines import load_written
+from engine.output.result_lines import load_written
 from engine.run import run as runs
 from engine.run.request import RunRequest
 from engine.scheduling.stop import Manner, Stop

@@ -22,10 +22,13 @@ import aiohttp
 import pytest
 
 from tests.canary import hits_in_runs
+from tests.jobs import open_inline
 from tests.virtual_clock import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    from engine.ledger.ledger import Ledger
 
 FDS = Path("/proc/self/fd")
 OURS = frozenset({"ledger-writer", "log-writer"})
@@ -73,6 +76,19 @@ def rng(seed: int, request: pytest.FixtureRequest) -> random.Random:
 @pytest.fixture
 def clock() -> VirtualClock:
     return VirtualClock()
+
+
+@pytest.fixture
+def db_path(tmp_path: Path) -> Path:
+    return tmp_path / "run.db"
+
+
+@pytest.fixture
+async def ledger(db_path: Path) -> AsyncIterator[Ledger]:
+    """A ledger in a directory of its own, without a thread and without waiting for the disk."""
+    opened = open_inline(db_path)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

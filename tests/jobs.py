@@ -10,8 +10,8 @@ from engine.job.job import body_sha256
 from engine.job.records import JobError, StoredFile, encode_json
 from engine.job.states import State
 from engine.ledger.group_commit import InlineCommitter
-from engine.ledger.intake import InputRow, SpoolMark, add_lines
 from engine.ledger.ledger import Ledger, OutputMark
+from engine.ledger.new_lines import InputRow, SpoolMark, add_lines
 from engine.ledger.schema import open_for_writing
 from engine.provider.verdict import Metrics
 

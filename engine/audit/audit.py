@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from engine.ledger.run_dir import RunDir
+    from engine.disk.run_dir import RunDir
 
 
 class Watcher(msgspec.Struct, frozen=True):

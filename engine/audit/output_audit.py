@@ -12,7 +12,7 @@ import orjson
 
 from engine.audit.findings import Finding, Kind
 from engine.job.records import encode_line
-from engine.ledger.result_lines import load_written
+from engine.output.result_lines import load_written
 
 if TYPE_CHECKING:
     import sqlite3

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from engine.audit.file_audit import SET_ASIDE
 from engine.audit.findings import Kind
-from engine.ledger.durable import make_directory, publish, sync_directory
+from engine.disk.durable import make_directory, publish, sync_directory
 from engine.store_url import is_store_url
 
 if TYPE_CHECKING:

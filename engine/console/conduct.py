@@ -24,9 +24,9 @@ from engine.console.messages import harmless, say, say_error, say_hint, warn
 from engine.console.progress import Progress
 from engine.console.words import duration_words
 from engine.errors import EngineError, ExitCode
+from engine.intake.kinds import recorded_input
 from engine.job.counted import agreeing, counted
 from engine.job.money import usd_words
-from engine.ledger.inputs import recorded_input
 from engine.ledger.reopening import Reopened
 from engine.run.run import Run
 from engine.run.stops import STREAM_BROKEN

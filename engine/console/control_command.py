@@ -11,8 +11,8 @@ import click
 from engine.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from engine.ledger.control_journal import Order
-    from engine.ledger.run_dir import RunDir
+    from engine.disk.run_dir import RunDir
+    from engine.run.control_journal import Order
 
 ANSWER_S_MAX = 5.0
 LOOK_S = 0.1
@@ -54,9 +54,9 @@ def control(
     engine control jobs.run --cancel clip-7 --cancel clip-9
     """
     from engine.console.messages import say, say_hint  # noqa: PLC0415
-    from engine.ledger.control_journal import ControlJournal  # noqa: PLC0415
-    from engine.ledger.run_dir import RunDir, lock_holder  # noqa: PLC0415
+    from engine.disk.run_dir import RunDir, lock_holder  # noqa: PLC0415
     from engine.ledger.schema import read_facts  # noqa: PLC0415
+    from engine.run.control_journal import ControlJournal  # noqa: PLC0415
     from engine.run.controls import ENDS_ALL_THE_SAME, order_words  # noqa: PLC0415
 
     directory = RunDir(run_dir)
@@ -96,8 +96,8 @@ def _orders(
     from engine.config import RunConfig  # noqa: PLC0415
     from engine.console.messages import say  # noqa: PLC0415
     from engine.console.run_command import config_of_run  # noqa: PLC0415
-    from engine.ledger.control_journal import Order  # noqa: PLC0415
     from engine.provider_configs import PREFIX, configs_by_provider, provider_and_key  # noqa: PLC0415
+    from engine.run.control_journal import Order  # noqa: PLC0415
     from engine.run.controls import LIMITS, check_changeable  # noqa: PLC0415
 
     if not (actions or overrides or cancelled_ids):

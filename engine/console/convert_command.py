@@ -14,7 +14,7 @@ from engine.job.counted import counted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from engine.ledger.input_source import InputSource
+    from engine.intake.source import InputSource
 
 
 def _pairs(_context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -61,11 +61,11 @@ def convert(
     """
     import asyncio  # noqa: PLC0415
 
+    from engine.disk.durable import replacement  # noqa: PLC0415
     from engine.errors import UsageError  # noqa: PLC0415
+    from engine.intake.kinds import open_input  # noqa: PLC0415
+    from engine.intake.table_source import TABLES, TableSource  # noqa: PLC0415
     from engine.job.table import Wishes  # noqa: PLC0415
-    from engine.ledger.durable import replacement  # noqa: PLC0415
-    from engine.ledger.inputs import open_input  # noqa: PLC0415
-    from engine.ledger.table_source import TABLES, TableSource  # noqa: PLC0415
 
     wishes = Wishes(renames, templates, metadata)
     source: InputSource

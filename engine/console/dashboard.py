@@ -20,8 +20,8 @@ from engine.console.report.formats import as_html, document, gallery
 from engine.console.report.job_rows import job_page
 from engine.console.report_command import figures, snapshot
 from engine.errors import UsageError
-from engine.ledger.control_journal import ControlJournal, Order, standing_in
 from engine.ledger.schema import facts_in
+from engine.run.control_journal import ControlJournal, Order, standing_in
 from engine.store_url import is_store_url
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from engine.clock import Clock
-    from engine.ledger.run_dir import RunDir
+    from engine.disk.run_dir import RunDir
 
 HOST = "127.0.0.1"
 BUTTONS = frozenset({"pause", "resume", "drain"})

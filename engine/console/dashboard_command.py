@@ -24,7 +24,7 @@ def dashboard(run_dir: Path, *, port: int) -> None:
 
     from engine.clock import SystemClock  # noqa: PLC0415
     from engine.console.dashboard import Dashboard  # noqa: PLC0415
-    from engine.ledger.run_dir import RunDir  # noqa: PLC0415
+    from engine.disk.run_dir import RunDir  # noqa: PLC0415
 
     directory = RunDir(run_dir)
     directory.must_exist()

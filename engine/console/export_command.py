@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
-    from engine.ledger.result_table import Column
     from engine.ledger.survey import Survey
+    from engine.output.result_table import Column
 
 FORMATS = ("csv", "tsv", "parquet")
 STATUSES = ("succeeded", "failed", "invalid")
@@ -49,9 +49,9 @@ def export(run_dir: Path, *, output: str, format_: str | None, statuses: tuple[s
     engine export jobs.run --status failed --columns line,id,error_kind,error_message
     """
     from engine.console.report_command import snapshot  # noqa: PLC0415
-    from engine.ledger.result_table import table_columns  # noqa: PLC0415
-    from engine.ledger.run_dir import RunDir  # noqa: PLC0415
+    from engine.disk.run_dir import RunDir  # noqa: PLC0415
     from engine.ledger.survey import survey  # noqa: PLC0415
+    from engine.output.result_table import table_columns  # noqa: PLC0415
 
     format_ = format_ or _format_of(output)
     _check(format_, output)
@@ -111,7 +111,7 @@ def _write(
 
     from engine.console.export.delimited import COMMA, TAB, as_delimited  # noqa: PLC0415
     from engine.console.export.parquet import write_parquet  # noqa: PLC0415
-    from engine.ledger.result_table import result_rows  # noqa: PLC0415
+    from engine.output.result_table import result_rows  # noqa: PLC0415
 
     rows = result_rows(db, columns, statuses)
     separator = TAB if format_ == "tsv" else COMMA
@@ -129,8 +129,8 @@ def _write(
 @contextmanager
 def _file(target: Path) -> Iterator[BinaryIO]:
     """Open a file that takes the place of ``target`` once the whole table is in it."""
-    from engine.ledger.durable import replacement  # noqa: PLC0415
-    from engine.ledger.run_dir import OF_THE_DISK  # noqa: PLC0415
+    from engine.disk.durable import replacement  # noqa: PLC0415
+    from engine.disk.run_dir import OF_THE_DISK  # noqa: PLC0415
 
     try:
         with replacement(target) as file:

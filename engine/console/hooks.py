@@ -23,7 +23,7 @@ from engine.ledger.survey import survey
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from engine.ledger.run_dir import RunDir
+    from engine.disk.run_dir import RunDir
     from engine.ledger.survey import Survey
 
 HOOK_S_MAX = 60.0

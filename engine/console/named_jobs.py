@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
+    from engine.disk.run_dir import RunDir
     from engine.ledger.cancel_book import Place
-    from engine.ledger.run_dir import RunDir
 
 UNKNOWN_TOLD_MAX = 5
 

@@ -17,7 +17,7 @@ from engine.job.money import usd_words
 if TYPE_CHECKING:
     from engine.config import RunConfig
     from engine.input_files.forecast import FileForecast
-    from engine.ledger.input_source import InputSource
+    from engine.intake.source import InputSource
     from engine.planning.plan import Plan
 
 PLAN_VERSION = 1
@@ -50,7 +50,7 @@ def plan(
 
     from engine.config import RunConfig  # noqa: PLC0415
     from engine.console.run_command import opened  # noqa: PLC0415
-    from engine.ledger.input_source import PipeSource  # noqa: PLC0415
+    from engine.intake.source import PipeSource  # noqa: PLC0415
 
     config = RunConfig.load(config_path, overrides)
     source = PipeSource(STDIN_FD, "stdin") if input_name == DASH else opened(Path(input_name), config)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from engine.console.report.figures import Report
-    from engine.ledger.run_dir import RunDir
+    from engine.disk.run_dir import RunDir
 
 FORMATS = ("html", "md", "json", "csv")
 
@@ -43,7 +43,7 @@ def report(run_dir: Path, *, format_: str, output: str | None, from_line: int, g
     engine report jobs.run
     engine report jobs.run --format csv -o jobs.csv
     """
-    from engine.ledger.run_dir import RunDir  # noqa: PLC0415
+    from engine.disk.run_dir import RunDir  # noqa: PLC0415
 
     directory = RunDir(run_dir)
     directory.must_exist()
@@ -96,14 +96,14 @@ def figures(db: sqlite3.Connection, directory: RunDir) -> Report:
     """Read the figures of a run."""
     from engine.clock import SystemClock  # noqa: PLC0415
     from engine.console.report.figures import gather  # noqa: PLC0415
-    from engine.ledger.run_dir import lock_holder  # noqa: PLC0415
+    from engine.disk.run_dir import lock_holder  # noqa: PLC0415
 
     return gather(db, name=directory.root.name, made_utc=SystemClock().utc(), running=lock_holder(directory) or None)
 
 
 def _write(target: Path, pieces: Iterable[bytes]) -> None:
+    from engine.disk.durable import replacement  # noqa: PLC0415
     from engine.errors import UsageError  # noqa: PLC0415
-    from engine.ledger.durable import replacement  # noqa: PLC0415
 
     try:
         with replacement(target) as file:

@@ -14,7 +14,7 @@ from engine.errors import UsageError
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
-    from engine.ledger.input_source import InputSource
+    from engine.intake.source import InputSource
 
 
 @click.command(cls=RunCommand, short_help="Run a batch, or go on with it.")
@@ -33,7 +33,7 @@ def run(input_name: str, run_dir: Path | None, *, append: bool, **options: Any) 
     cat jobs.jsonl | engine run - --run-dir night -o - | tee results.jsonl
     """
     from engine.config import RunConfig  # noqa: PLC0415
-    from engine.ledger.input_source import PipeSource  # noqa: PLC0415
+    from engine.intake.source import PipeSource  # noqa: PLC0415
 
     config = RunConfig.load(options.pop("config_path"), options.pop("overrides"))
     if input_name == DASH:
@@ -89,8 +89,8 @@ def retry(
     engine retry jobs.run --error server_error --error generation_failed
     """
     from engine.console.named_jobs import check_kinds, places_of  # noqa: PLC0415
+    from engine.disk.run_dir import RunDir  # noqa: PLC0415
     from engine.ledger.reopening import Selection  # noqa: PLC0415
-    from engine.ledger.run_dir import RunDir  # noqa: PLC0415
 
     if not (all_failed or kinds or ids or unknown):
         raise UsageError("nothing says which jobs to try again", hint="add --all-failed, --error KIND or --id ID")
@@ -109,8 +109,8 @@ def opened(path: Path, config: RunConfig) -> InputSource:
         UsageError: it cannot be read, or lacks a column.
     """
     from engine.connection import describe  # noqa: PLC0415
-    from engine.ledger.inputs import open_input  # noqa: PLC0415
-    from engine.ledger.table_source import TableSource  # noqa: PLC0415
+    from engine.intake.kinds import open_input  # noqa: PLC0415
+    from engine.intake.table_source import TableSource  # noqa: PLC0415
 
     source = open_input(path)
     if isinstance(source, TableSource) and not source.has("model"):
@@ -135,7 +135,7 @@ def config_of_run(run_dir: Path, config_path: Path | None = None, overrides: tup
     import orjson  # noqa: PLC0415
 
     from engine.config import RunConfig  # noqa: PLC0415
-    from engine.ledger.run_dir import RunDir  # noqa: PLC0415
+    from engine.disk.run_dir import RunDir  # noqa: PLC0415
     from engine.ledger.schema import read_facts  # noqa: PLC0415
 
     directory = RunDir(run_dir)

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from engine.ledger.control_journal import Standing
     from engine.ledger.stopped import Stopped
     from engine.ledger.survey import Survey
     from engine.ledger.vitals import Vitals
+    from engine.run.control_journal import Standing
 
 STATUS_VERSION = 1
 WATCH_INTERVAL_S = 2.0
@@ -83,7 +83,7 @@ def _watch(text: Callable[[], str]) -> None:
 
 
 def _read(run_dir: Path, query: Callable[[sqlite3.Connection], str]) -> str:
-    from engine.ledger.run_dir import RunDir  # noqa: PLC0415
+    from engine.disk.run_dir import RunDir  # noqa: PLC0415
     from engine.ledger.schema import open_for_reading  # noqa: PLC0415
 
     directory = RunDir(run_dir)
@@ -97,12 +97,12 @@ def _read(run_dir: Path, query: Callable[[sqlite3.Connection], str]) -> str:
 
 def _status_text(run_dir: Path, *, as_json: bool) -> str:
     from engine.clock import SystemClock  # noqa: PLC0415
-    from engine.ledger.control_journal import ControlJournal, standing_in  # noqa: PLC0415
-    from engine.ledger.run_dir import RunDir, lock_holder  # noqa: PLC0415
+    from engine.disk.run_dir import RunDir, lock_holder  # noqa: PLC0415
     from engine.ledger.schema import facts_in  # noqa: PLC0415
     from engine.ledger.stopped import stopped_in  # noqa: PLC0415
     from engine.ledger.survey import survey  # noqa: PLC0415
     from engine.ledger.vitals import vitals  # noqa: PLC0415
+    from engine.run.control_journal import ControlJournal, standing_in  # noqa: PLC0415
 
     directory = RunDir(run_dir)
     holder = lock_holder(directory)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from engine.audit.audit import Audit, Watcher
     from engine.audit.findings import Finding
-    from engine.ledger.run_dir import RunDir
+    from engine.disk.run_dir import RunDir
 
 VERIFY_VERSION = 1
 SHOWN_OF_A_KIND_MAX = 20
@@ -39,7 +39,7 @@ def verify(run_dir: Path, *, quick: bool, repair: bool, as_json: bool) -> int:
     engine verify jobs.run
     engine verify jobs.run --repair
     """
-    from engine.ledger.run_dir import RunDir  # noqa: PLC0415
+    from engine.disk.run_dir import RunDir  # noqa: PLC0415
 
     directory = RunDir(run_dir)
     directory.must_exist()
@@ -59,7 +59,7 @@ def verify(run_dir: Path, *, quick: bool, repair: bool, as_json: bool) -> int:
 
 def _audited(directory: RunDir, *, quick: bool) -> Audit:
     from engine.audit.audit import audit  # noqa: PLC0415
-    from engine.ledger.run_dir import lock_holder  # noqa: PLC0415
+    from engine.disk.run_dir import lock_holder  # noqa: PLC0415
 
     with _shown_progress() as watcher:
         return audit(directory, quick=quick, at_work=lock_holder(directory) is not None, watcher=watcher)
@@ -101,8 +101,8 @@ def _repair(directory: RunDir, found: Audit) -> list[int]:
     from engine.clock import SystemClock  # noqa: PLC0415
     from engine.console.conduct import conduct  # noqa: PLC0415
     from engine.console.run_command import config_of_run  # noqa: PLC0415
+    from engine.disk.run_dir import RunLock  # noqa: PLC0415
     from engine.ledger.reopening import Selection  # noqa: PLC0415
-    from engine.ledger.run_dir import RunLock  # noqa: PLC0415
     from engine.run.request import RunRequest  # noqa: PLC0415
 
     with RunLock(directory, SystemClock()):

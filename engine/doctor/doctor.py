@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from engine.clock import SystemClock
 from engine.connection import connect, connection_without_key, environment_without_keys
+from engine.disk.detached import run_detached
 from engine.doctor import fleet as fleets
 from engine.doctor import machine, places
 from engine.doctor.check import Check, Examination, bounded
 from engine.doctor.service import ACCOUNT_CHECKS, NO_KEY, Service
 from engine.errors import AccountError
 from engine.job.model_name import FIRST_PROVIDER
-from engine.ledger.detached import run_detached
 from engine.provider_configs import configs_by_provider
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.clock import SystemClock
+from engine.disk.durable import replacement
+from engine.disk.run_dir import RunDir, RunLock
 from engine.doctor.check import Check, ok, problem, warning
 from engine.errors import ExitCode
 from engine.ledger import schema
-from engine.ledger.durable import replacement
-from engine.ledger.run_dir import RunDir, RunLock
 from engine.media.objects.store import open_store
 from engine.media.part import free_bytes
 

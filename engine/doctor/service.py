@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
+from engine.disk.detached import run_detached
 from engine.doctor.check import Check, ok, problem, warning
 from engine.doctor.machine import proxy_for
 from engine.doctor.shape import has_records, shape_of
 from engine.epoch import epoch_of_http_date
 from engine.errors import ExitCode
 from engine.job.money import usd_words
-from engine.ledger.detached import run_detached
 from engine.provider.addresses import address
 from engine.provider.history import rows_of
 from engine.provider.interpretation import balance_usd

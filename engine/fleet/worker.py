@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from engine import __version__
 from engine.clock import SystemClock
+from engine.disk.durable import sync_file
 from engine.errors import StorageError
 from engine.fleet.messages import Broken, Failed, Measured, Stored
-from engine.ledger.durable import sync_file
 from engine.media.downloader import Downloader, DownloadTask
 from engine.media.failures import DownloadError
 from engine.media.part import SUFFIX

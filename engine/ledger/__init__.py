@@ -1,1 +1,1 @@
-"""The disk: what stays. Knows nothing of the network."""
+"""The ledger: the one account of a run, from which everything can be taken up again. Knows nothing of the network."""

@@ -13,9 +13,9 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
+from engine.disk.durable import PRIVATE_FILE_MODE
 from engine.errors import LedgerError
 from engine.ledger import totals
-from engine.ledger.durable import PRIVATE_FILE_MODE
 
 if TYPE_CHECKING:
     from pathlib import Path

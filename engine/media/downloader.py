@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Self
 from weakref import WeakValueDictionary
 
 from engine.backoff import backoff_s
+from engine.disk.durable import make_directory
 from engine.job.records import StoredFile
-from engine.ledger.durable import make_directory
 from engine.media import data_uri
 from engine.media.connections import open_session
 from engine.media.failures import DownloadError, escaped, storage_error

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from aiofiles.threadpool.binary import AsyncFileIO
 
+from engine.disk.durable import PRIVATE_FILE_MODE
 from engine.errors import StorageError
-from engine.ledger.durable import PRIVATE_FILE_MODE
 from engine.media.failures import disk_full, storage_error
 from engine.media.reply import Kept
 from engine.media.threads import settled

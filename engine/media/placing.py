@@ -12,8 +12,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from engine.disk import durable
 from engine.errors import StorageError
-from engine.ledger import durable
 
 if TYPE_CHECKING:
     from pathlib import Path

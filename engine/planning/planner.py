@@ -12,7 +12,7 @@ from engine.planning.reading import read_batch
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
-    from engine.ledger.input_source import InputSource
+    from engine.intake.source import InputSource
     from engine.planning.plan import Plan
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.input_files.forecast import FileForecast, Forecaster
-from engine.input_files.intake import FileIntake
+from engine.input_files.line_files import FileIntake
+from engine.intake.job_reader import JobReader
 from engine.job.model_name import FIRST_PROVIDER, provider_of
 from engine.job.records import decode_json
 from engine.ledger.flights import pending_after
-from engine.ledger.job_reader import JobReader
 from engine.ledger.ledger import Ledger
 from engine.media.url_check import unanswered
 from engine.planning.plan import InvalidLine, ModelPlan
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from engine.config import RunConfig
+    from engine.intake.source import InputSource
     from engine.job.flight import Flight
     from engine.job.model import Model
-    from engine.ledger.input_source import InputSource
     from engine.planning.offer import Offer
 
 INVALID_SHOWN_MAX = 20

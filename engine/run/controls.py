@@ -19,8 +19,8 @@ from engine.config import RunConfig
 from engine.errors import ConfigError, ExitCode, UsageError, nearest
 from engine.job.model_name import FIRST_PROVIDER
 from engine.ledger.cancel_book import CancelBook
-from engine.ledger.control_journal import Order, Standing, over_in, standing
 from engine.provider_configs import PREFIX, configs_by_provider, provider_and_key
+from engine.run.control_journal import Order, Standing, over_in, standing
 from engine.scheduling.stop import Manner, Stop
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from engine.clock import Clock
     from engine.ledger.cancel_book import Place
-    from engine.ledger.control_journal import ControlJournal
     from engine.ledger.ledger import Ledger
+    from engine.run.control_journal import ControlJournal
 
 LOOK_S = 1.0
 LIMITS = ("limits.max_in_flight", "limits.submits_per_minute", "limits.polls_per_minute")

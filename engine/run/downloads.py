@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from engine.ledger.durable import make_directory
+from engine.disk.durable import make_directory
 from engine.media.objects.shipper import Shipper
 from engine.media.objects.store import open_store
 from engine.media.part import sweep_parts

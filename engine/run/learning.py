@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engine.disk.durable import make_directory, replacement
 from engine.errors import StorageError
-from engine.ledger.durable import make_directory, replacement
 from engine.scheduling.durations import DurationsState  # noqa: TC001 (msgspec reads the annotations)
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import orjson
 import structlog
 
 from engine.clock import iso_utc
-from engine.ledger.durable import PRIVATE_FILE_MODE
+from engine.disk.durable import PRIVATE_FILE_MODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

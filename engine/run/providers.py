@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from engine.connection import environment_without_keys
 from engine.errors import UsageError
 from engine.fleet.fleet import Fleet
-from engine.input_files.intake import FileIntake
+from engine.input_files.line_files import FileIntake
 from engine.job.model_name import FIRST_PROVIDER, provider_of
 from engine.ledger.accounts import accounts as read_accounts
 from engine.ledger.counts import providers_of_unfinished

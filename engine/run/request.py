@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from engine.config import RunConfig
     from engine.fleet.address import FleetAddress
+    from engine.intake.source import InputSource
     from engine.job.records import ResultLine
-    from engine.ledger.input_source import InputSource
     from engine.ledger.reopening import Selection
     from engine.provider.protocol import Provider
 

@@ -19,23 +19,23 @@ import orjson
 from engine import __version__
 from engine.clock import Clock, SystemClock, local_words
 from engine.connection import connect
+from engine.disk.ballast import Ballast
+from engine.disk.durable import replacement
+from engine.disk.run_dir import RunDir, RunLock
 from engine.errors import EngineError, ExitCode, UsageError, first_of
+from engine.intake.job_reader import JobReader, spool_mark
+from engine.intake.kinds import recorded_input
 from engine.job.model_name import FIRST_PROVIDER
-from engine.ledger.ballast import Ballast
-from engine.ledger.control_journal import ControlJournal
 from engine.ledger.counts import count_waiting, count_waiting_by_provider
-from engine.ledger.durable import replacement
-from engine.ledger.inputs import recorded_input
-from engine.ledger.job_reader import JobReader, spool_mark
 from engine.ledger.ledger import Ledger
 from engine.ledger.recovery import recover
 from engine.ledger.reopening import Reopened, reopen
-from engine.ledger.result_writer import ResultWriter
-from engine.ledger.run_dir import RunDir, RunLock
 from engine.ledger.stopped import KILLED, Stopped, as_fact, broken_by
 from engine.ledger.survey import survey
+from engine.output.result_writer import ResultWriter
 from engine.provider_configs import configs_by_provider
 from engine.run.chronicle import Chronicle
+from engine.run.control_journal import ControlJournal
 from engine.run.controls import Controls
 from engine.run.downloads import RunDownloads
 from engine.run.learning import Learning, profile_path
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     from engine.connection import Connection
     from engine.job.records import ResultLine
-    from engine.ledger.intake import Spooled
+    from engine.ledger.new_lines import Spooled
     from engine.ledger.survey import Survey
     from engine.run.request import RunRequest
     from engine.scheduling.schedulers import Schedulers

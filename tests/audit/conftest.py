@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine.audit.audit import Audit, audit
-from engine.ledger.run_dir import RunDir
+from engine.disk.run_dir import RunDir
 from tests.runs.conftest import provider, run, write_jobs
 
 if TYPE_CHECKING:

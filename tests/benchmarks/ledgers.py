@@ -14,9 +14,9 @@ import orjson
 
 from engine.clock import SystemClock
 from engine.config import RunConfig
+from engine.disk.run_dir import RunDir
 from engine.job.job import body_sha256
 from engine.ledger.moves import note
-from engine.ledger.run_dir import RunDir
 from engine.ledger.schema import open_for_writing
 from tests.benchmarks.clients import MODEL, body
 

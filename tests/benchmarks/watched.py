@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.ledger import durable, ledger
+from engine.disk import durable
+from engine.ledger import ledger
 from engine.ledger.group_commit import GroupCommitter
 from engine.ledger.schema import open_for_writing
 from engine.run.run import Run

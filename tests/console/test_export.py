@@ -16,7 +16,7 @@ from engine.clock import iso_utc
 from engine.console.export import parquet
 from engine.console.export.delimited import BLOCK_CHARS, COMMA, TAB, as_delimited
 from engine.errors import UsageError
-from engine.ledger.result_table import Column, Kind
+from engine.output.result_table import Column, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

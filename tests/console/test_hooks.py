@@ -15,8 +15,8 @@ import pytest
 
 from engine.console import hooks as module
 from engine.console.hooks import FIGURES, Ending, Hooks, run_hook, variables
+from engine.disk.run_dir import RunDir
 from engine.ledger import schema
-from engine.ledger.run_dir import RunDir
 from engine.ledger.survey import Survey, survey
 from engine.provider.api_key import SIMULATOR_KEY, without_key
 from tests.console.conftest import ended, engine, environment, parsed, some_jobs, started

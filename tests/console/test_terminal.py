@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.ledger.run_dir import RunDir, lock_holder
+from engine.disk.run_dir import RunDir, lock_holder
 from tests.console.conftest import PROCESS_S_MAX, environment, results, some_jobs
 from tests.waiting import wait_in_thread_until
 

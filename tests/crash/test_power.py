@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.ledger.durable import append, sync_directory
+from engine.disk.durable import append, sync_directory
 from tests.crash.file_systems import NotPossibleError, PowerDisk
 from tests.crash.power import POWER_PLAN, cut_and_finish
 

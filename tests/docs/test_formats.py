@@ -30,24 +30,24 @@ from engine.console.report.timeline import Bucket
 from engine.console.simulate_command import _announce
 from engine.console.status_command import STATUS_VERSION, _json
 from engine.console.verify_command import VERIFY_VERSION
+from engine.disk.run_dir import RunDir
 from engine.doctor.check import DOCTOR_VERSION, Examination, as_record, ok
 from engine.errors import ExitCode
 from engine.job.job_line import _BESIDE_BODY, _BESIDE_PARAMS
 from engine.job.records import FAILURE_KINDS, JobError, ResultLine, StoredFile, Timings
 from engine.job.states import State
 from engine.ledger import schema
-from engine.ledger.control_journal import Standing
-from engine.ledger.intake import SpoolMark
 from engine.ledger.job_history import Event, JobEntry
 from engine.ledger.ledger import OutputMark
-from engine.ledger.result_table import FIXED, NAMES_MAX, Kind
-from engine.ledger.run_dir import RunDir
+from engine.ledger.new_lines import SpoolMark
 from engine.ledger.survey import Cause, Survey, survey
 from engine.ledger.vitals import vitals
 from engine.media.failures import FailureKind
+from engine.output.result_table import FIXED, NAMES_MAX, Kind
 from engine.planning.plan import InvalidLine, ModelPlan, Plan
 from engine.provider import contract
 from engine.provider.description import ProviderDescription, _ModelTable, _ParameterTable
+from engine.run.control_journal import Standing
 from engine.run.summary import SUMMARY_VERSION, summarise
 from engine.scheduling.stop import Stop
 from engine.scheduling.tally import Tally

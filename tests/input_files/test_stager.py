@@ -13,13 +13,11 @@ from engine.input_files.stager import Staged, Stager
 from engine.job.flight import Flight
 from engine.job.model import Model, Parameter
 from engine.provider.verdict import Unavailable, Uploaded, UploadRefused
-from tests.jobs import open_inline
 from tests.media.conftest import small_media
 from tests.virtual_clock import VirtualClock
 from tests.waiting import turns, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from engine.ledger.ledger import Ledger
@@ -46,13 +44,6 @@ class Host:
             error, self.answer = self.answer, None
             raise error
         return self.answer or Uploaded(f"https://host.example/{len(self.uploads)}")
-
-
-@pytest.fixture
-async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
-    ledger = open_inline(tmp_path / "run.db")
-    yield ledger
-    ledger.close()
 
 
 @pytest.fixture

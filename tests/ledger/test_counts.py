@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine.job.states import State
 from engine.ledger.counts import takes_others_only
-from engine.ledger.intake import add_lines
+from engine.ledger.new_lines import add_lines
 from tests.jobs import MODEL, bring_to, job_row, read_to
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import pytest
 
 from engine.job.states import State
 from engine.ledger.cancel_book import CancelBook
-from engine.ledger.intake import add_lines
 from engine.ledger.ledger import OutputMark
+from engine.ledger.new_lines import add_lines
 from engine.ledger.reopening import Reopened, Selection, reopen
 from tests.jobs import REFUSED, UTC, bring_to, job_row, read_to
 

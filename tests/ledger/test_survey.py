@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine.job.states import State
-from engine.ledger.intake import add_lines
+from engine.ledger.new_lines import add_lines
 from engine.ledger.survey import survey
 from tests.jobs import UNKNOWN_OUTCOME, UTC, add_jobs, bad_row, bring_to, read_to
 

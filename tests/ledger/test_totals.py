@@ -14,11 +14,11 @@ from engine.ledger.accounts import accounts
 from engine.ledger.counts import count_jobs, count_owed, count_waiting
 from engine.ledger.flights import flights_in, pending_after, unknowns
 from engine.ledger.recovery import recover
-from engine.ledger.result_lines import load_results, unwritten_jobs
 from engine.ledger.schema import open_for_writing
 from engine.ledger.survey import survey
 from engine.ledger.totals import correct, count_again, highest_usd, totals
 from engine.ledger.vitals import vitals
+from engine.output.result_lines import load_results, unwritten_jobs
 from tests.jobs import MODEL, UTC, add_jobs, bring_to, open_inline
 
 if TYPE_CHECKING:

@@ -95,7 +95,7 @@ async def test_fsync_error_is_fatal_and_nothing_is_published(kit: Any, monkeypat
         calls.append(fd)
         raise OSError(errno.EIO, "I/O error")
 
-    monkeypatch.setattr("engine.ledger.durable.os.fsync", refuse)
+    monkeypatch.setattr("engine.disk.durable.os.fsync", refuse)
     with pytest.raises(StorageError, match="durable"):
         await downloader.fetch(DownloadTask(host.url(), NAME))
     assert len(calls) == 1

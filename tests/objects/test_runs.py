@@ -10,8 +10,8 @@ import pytest
 
 from engine.audit.audit import audit
 from engine.audit.findings import Kind
+from engine.disk.run_dir import RunDir
 from engine.errors import EngineError
-from engine.ledger.run_dir import RunDir
 from engine.media.failures import StoreRefusedError
 from engine.media.objects import shipper as shipper_module
 from engine.scheduling import step_maker

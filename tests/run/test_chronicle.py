@@ -6,25 +6,12 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
-import pytest
-
 from engine.run.chronicle import LOOK_S, Chronicle
 from engine.scheduling.tally import Tally
-from tests.jobs import open_inline
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
     from engine.ledger.ledger import Ledger
     from tests.virtual_clock import VirtualClock
-
-
-@pytest.fixture
-async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
-    ledger = open_inline(tmp_path / "run.db")
-    yield ledger
-    ledger.close()
 
 
 async def _of_a_process(ledger: Ledger, clock: VirtualClock, *throttled_utc: float) -> None:

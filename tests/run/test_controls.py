@@ -14,8 +14,8 @@ from engine.clock import SystemClock
 from engine.config import RunConfig
 from engine.config.sections import Limits
 from engine.job.model_name import FIRST_PROVIDER
-from engine.ledger.control_journal import ControlJournal, Order, Standing, standing_in
 from engine.provider_configs import configs_by_provider
+from engine.run.control_journal import ControlJournal, Order, Standing, standing_in
 from engine.run.controls import ENDS_ALL_THE_SAME, Controls
 from tests.jobs import open_inline
 from tests.waiting import wait_until

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from engine.config import RunConfig
-from engine.ledger.input_source import FileSource
+from engine.intake.source import FileSource
 from engine.run.request import RunRequest
 from engine.run.run import Run
 from engine.simulator import Scenario, Simulator

@@ -40,10 +40,10 @@ DOWNLOADS = (
     Variant(
         "what has the name is overwritten",
         "nothing is ever overwritten",
-        "engine/ledger/durable.py",
+        "engine/disk/durable.py",
         "    if os.path.lexists(target):\n",
         "    if os.path.isdir(target):\n",
-        "tests/ledger/test_durable.py::test_publishing_never_overwrites",
+        "tests/disk/test_durable.py::test_publishing_never_overwrites",
     ),
     Variant(
         "a private address is as good as any",

@@ -11,7 +11,7 @@ WORDS = (
         "engine/job/line_splitter.py",
         'first, *rest = block.split(b"\\n")',
         'first, *rest = [part.encode() for part in block.decode(errors="replace").splitlines()] or [b""]',
-        "tests/ledger/test_job_reader.py::test_lines_that_break_only_at_other_separators_are_one_line",
+        "tests/intake/test_job_reader.py::test_lines_that_break_only_at_other_separators_are_one_line",
     ),
     Variant(
         "the last of two equal keys wins",

@@ -15,7 +15,7 @@ from engine.errors import ExitCode, StorageError
 from engine.job.records import JobError
 from engine.job.states import State
 from engine.ledger.counts import count_jobs
-from engine.ledger.intake import add_lines
+from engine.ledger.new_lines import add_lines
 from engine.ledger.recovery import recover
 from engine.media.failures import DownloadError
 from engine.provider.verdict import (

@@ -8,15 +8,15 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from engine.disk.durable import make_directory
 from engine.job.records import StoredFile
 from engine.ledger.counts import count_jobs
-from engine.ledger.durable import make_directory
 from engine.ledger.group_commit import InlineCommitter
 from engine.ledger.ledger import Ledger
-from engine.ledger.result_writer import ResultWriter
 from engine.ledger.schema import open_for_writing
 from engine.media.part import sweep_parts
 from engine.media.placing import place
+from engine.output.result_writer import ResultWriter
 from tests.scheduling.conftest import World
 from tests.simulation.disk import PowerCut
 

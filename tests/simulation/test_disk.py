@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.ledger.durable import publish, replacement, sync_directory, sync_file
+from engine.disk.durable import publish, replacement, sync_directory, sync_file
 from tests.simulation.disk import PowerCut, SimulatedDisk
 
 if TYPE_CHECKING:

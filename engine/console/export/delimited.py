@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from engine.clock import iso_utc
 from engine.console.messages import harmless
 from engine.console.spreadsheet import inert
-from engine.ledger.result_table import Kind
+from engine.output.result_table import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from engine.ledger.result_table import Column
+    from engine.output.result_table import Column
 
 COMMA, TAB = ",", "\t"
 BLOCK_CHARS = 2**16

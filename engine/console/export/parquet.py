@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from engine.errors import UsageError
-from engine.ledger.result_table import Kind
+from engine.output.result_table import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from engine.ledger.result_table import Column
+    from engine.output.result_table import Column
 
 GROUP_CELLS_MAX = 1_000_000
 GROUP_TEXT_CHARS_MAX = 32 * 2**20

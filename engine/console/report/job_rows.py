@@ -12,7 +12,7 @@ import msgspec
 
 from engine.console.messages import harmless
 from engine.job.records import decode_json
-from engine.ledger.result_lines import PAID_ATTEMPT
+from engine.output.result_lines import PAID_ATTEMPT
 
 if TYPE_CHECKING:
     import sqlite3

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import msgspec
 
+from engine.disk.durable import PRIVATE_FILE_MODE, append, sync_directory
 from engine.errors import StorageError
-from engine.ledger.durable import PRIVATE_FILE_MODE, append, sync_directory
 from engine.refusals import refusal_hint
 
 if TYPE_CHECKING:

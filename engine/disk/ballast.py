@@ -10,7 +10,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Self
 
-from engine.ledger.durable import PRIVATE_FILE_MODE
+from engine.disk.durable import PRIVATE_FILE_MODE
 
 if TYPE_CHECKING:
     from pathlib import Path

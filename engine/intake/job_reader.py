@@ -18,16 +18,16 @@ from engine.job.job import body_sha256
 from engine.job.job_line import JobLine, LineError, parse_job_line
 from engine.job.line_splitter import LINE_BYTES_MAX, LineSplitter, Oversized
 from engine.job.records import JobError, encode_json
-from engine.ledger.intake import InputRow, SpoolMark, add_lines
+from engine.ledger.new_lines import InputRow, SpoolMark, add_lines
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
+    from engine.intake.source import InputSource
     from engine.job.line_splitter import NumberedLine
     from engine.job.model import Model
-    from engine.ledger.input_source import InputSource
-    from engine.ledger.intake import Spooled
     from engine.ledger.ledger import Ledger
+    from engine.ledger.new_lines import Spooled
 
 NOTHING_READ = SpoolMark(0, hashlib.sha256().hexdigest(), 0, ends_in_newline=True, complete=False)
 WARNINGS_KEPT_MAX = 100

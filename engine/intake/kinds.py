@@ -8,13 +8,13 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.disk.run_dir import RunDir
 from engine.errors import UsageError
-from engine.ledger.input_source import FileSource, PipeSource
-from engine.ledger.run_dir import RunDir
-from engine.ledger.table_source import TABLES, ArraySource, TableSource
+from engine.intake.source import FileSource, PipeSource
+from engine.intake.table_source import TABLES, ArraySource, TableSource
 
 if TYPE_CHECKING:
-    from engine.ledger.input_source import InputSource
+    from engine.intake.source import InputSource
 
 ARRAY_LOOK_BYTES = 4096
 

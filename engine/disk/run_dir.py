@@ -15,8 +15,8 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 from engine.clock import iso_utc
+from engine.disk.durable import PRIVATE_FILE_MODE, make_directory
 from engine.errors import RunDirectoryBusyError, StorageError, UsageError
-from engine.ledger.durable import PRIVATE_FILE_MODE, make_directory
 from engine.refusals import refusal_hint
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine.errors import StorageError
-from engine.ledger.control_journal import LINE_BYTES_MAX, ControlJournal, Order, Standing, standing
+from engine.run.control_journal import LINE_BYTES_MAX, ControlJournal, Order, Standing, standing
 
 if TYPE_CHECKING:
     from pathlib import Path

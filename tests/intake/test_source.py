@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine.errors import UsageError
-from engine.ledger.input_source import BLOCK_BYTES, FileSource, PipeSource
-from engine.ledger.inputs import open_input, recorded_input
+from engine.intake.kinds import open_input, recorded_input
+from engine.intake.source import BLOCK_BYTES, FileSource, PipeSource
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from engine.ledger.input_source import InputSource
+    from engine.intake.source import InputSource
 
 
 async def content_of(source: InputSource) -> list[bytes]:

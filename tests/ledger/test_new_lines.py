@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine.ledger.counts import count_jobs
 from engine.ledger.flights import pending_after
-from engine.ledger.intake import Spooled, add_lines
+from engine.ledger.new_lines import Spooled, add_lines
 from tests.jobs import bad_row, job_row, open_inline, read_to
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine.job.states import State
-from engine.ledger.intake import add_lines
-from engine.ledger.result_lines import load_results, load_written, promised_jobs, unwritten_jobs, unwritten_run
+from engine.ledger.new_lines import add_lines
+from engine.output.result_lines import load_results, load_written, promised_jobs, unwritten_jobs, unwritten_run
 from tests.jobs import FILE, REFUSED, add_jobs, bad_row, bring_to, job_row, read_to
 
 if TYPE_CHECKING:

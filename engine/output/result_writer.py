@@ -14,12 +14,12 @@ import os
 import select
 from typing import TYPE_CHECKING, Any, Self
 
+from engine.disk.detached import run_detached
+from engine.disk.durable import PRIVATE_FILE_MODE, append, cut, replacement, sync_directory
 from engine.errors import OutputError, UsageError
 from engine.job.records import ResultLine, encode_line
-from engine.ledger.detached import run_detached
-from engine.ledger.durable import PRIVATE_FILE_MODE, append, cut, replacement, sync_directory
 from engine.ledger.ledger import OutputMark
-from engine.ledger.result_lines import load_results, load_written, promised_jobs, unwritten_jobs, unwritten_run
+from engine.output.result_lines import load_results, load_written, promised_jobs, unwritten_jobs, unwritten_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiofiles.threadpool.binary import AsyncFileIO
 
+from engine.disk.detached import run_detached
 from engine.errors import UsageError
-from engine.ledger.detached import run_detached
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -12,11 +12,11 @@ import pytest
 from engine.clock import iso_utc
 from engine.errors import UsageError
 from engine.job.states import State
-from engine.ledger import result_table
-from engine.ledger.intake import add_lines
-from engine.ledger.result_lines import load_results
-from engine.ledger.result_table import FIXED, Kind, result_rows, table_columns
+from engine.ledger.new_lines import add_lines
 from engine.ledger.schema import open_for_reading
+from engine.output import result_table
+from engine.output.result_lines import load_results
+from engine.output.result_table import FIXED, Kind, result_rows, table_columns
 from tests.jobs import FILE, add_jobs, bad_row, bring_to, job_row, read_to
 
 if TYPE_CHECKING:

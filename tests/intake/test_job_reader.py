@@ -13,19 +13,19 @@ import orjson
 import pytest
 
 from engine.errors import UsageError
+from engine.intake.job_reader import WARNINGS_KEPT_MAX, WARNINGS_TOLD_MAX, JobReader, spool_mark
+from engine.intake.source import PipeSource
 from engine.job.model import Model, Parameter
 from engine.ledger.flights import pending_after
-from engine.ledger.input_source import PipeSource
-from engine.ledger.job_reader import WARNINGS_KEPT_MAX, WARNINGS_TOLD_MAX, JobReader, spool_mark
 from tests.jobs import MODEL
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from engine.ledger.input_source import InputSource
-    from engine.ledger.intake import Spooled
+    from engine.intake.source import InputSource
     from engine.ledger.ledger import Ledger
+    from engine.ledger.new_lines import Spooled
 
 CATALOGUE = {"strict": Model("strict", {"image_url": Parameter("image_url", "uri", required=True)})}
 

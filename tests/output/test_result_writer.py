@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
+from engine.disk import durable
 from engine.errors import OutputError, StorageError, UsageError
 from engine.job.states import State
-from engine.ledger import durable, result_writer
 from engine.ledger.counts import count_jobs
-from engine.ledger.intake import add_lines
-from engine.ledger.result_writer import ResultWriter
+from engine.ledger.new_lines import add_lines
+from engine.output import result_writer
+from engine.output.result_writer import ResultWriter
 from tests.jobs import add_jobs, bad_row, bring_to, job_row, open_inline, read_to
 from tests.waiting import wait_until
 

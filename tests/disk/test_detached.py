@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from engine.ledger.detached import run_detached
+from engine.disk.detached import run_detached
 
 
 async def test_values_and_errors_come_back() -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from engine.disk import durable
 from engine.errors import StorageError
-from engine.ledger import durable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

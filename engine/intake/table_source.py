@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import orjson
 
 from engine.errors import UsageError
+from engine.intake.source import recorded_name
 from engine.job.strict_json import NotStrictJsonError, strict_json
 from engine.job.table import CellError, Layout, Wishes
-from engine.ledger.input_source import recorded_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

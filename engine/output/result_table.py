@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import UsageError, nearest
 from engine.job.records import decode_json, encode_json
-from engine.ledger.result_lines import PAID_ATTEMPT, PAYER
+from engine.output.result_lines import PAID_ATTEMPT, PAYER
 
 if TYPE_CHECKING:
     import sqlite3

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine.clock import SystemClock
+from engine.disk.run_dir import RunDir, RunLock, lock_holder
 from engine.errors import ExitCode, RunDirectoryBusyError, StorageError, UsageError
-from engine.ledger.run_dir import RunDir, RunLock, lock_holder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from engine.clock import SystemClock
-from engine.ledger.run_dir import RunDir, RunLock
+from engine.disk.run_dir import RunDir, RunLock
 with RunLock(RunDir(Path(sys.argv[1])), SystemClock()):
     print("held", flush=True)
     sys.stdin.read()
@@ -31,7 +31,7 @@ import sys
 from pathlib import Path
 from engine.clock import SystemClock
 from engine.errors import EngineError
-from engine.ledger.run_dir import RunDir, RunLock
+from engine.disk.run_dir import RunDir, RunLock
 try:
     with RunLock(RunDir(Path(sys.argv[1])), SystemClock()):
         pass
@@ -145,6 +145,6 @@ def test_a_disk_that_refuses_the_directory_is_no_mistake_of_the_person(
     def refuse(_directory: Path) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("engine.ledger.run_dir.make_directory", refuse)
+    monkeypatch.setattr("engine.disk.run_dir.make_directory", refuse)
     with pytest.raises(StorageError, match="cannot be used"):
         RunDir(tmp_path / "night.run").create()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from engine.disk.ballast import BALLAST_BYTES, Ballast
 from engine.errors import StorageError
-from engine.ledger.ballast import BALLAST_BYTES, Ballast
 from engine.ledger.ledger import Ledger
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Results on their way out: a projection of the ledger, each line appended exactly once."""

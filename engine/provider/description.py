@@ -7,6 +7,7 @@ configuration. Knows nothing of HTTP, and holds the name of the variable with th
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -169,8 +170,7 @@ def _checked_table(struct: type[msgspec.Struct], table: object, *, key: str, whe
                 f"{where}there is no key {shown(prefix + name)}{nearest(name, fields)}",
                 hint=f"the keys are {', '.join(fields)}",
             )
-    missing = [name for name in struct.__struct_fields__ if name not in table and _is_required(struct, name)]
-    if missing:
+    if missing := [name for name in _required_fields(struct) if name not in table]:
         raise ConfigError(f"{where}{prefix}{missing[0]} is missing")
     return {name: _checked(struct, name, value, key=prefix + name, where=where) for name, value in table.items()}
 
@@ -185,8 +185,9 @@ def _checked(struct: type[msgspec.Struct], name: str, value: object, *, key: str
     return checked_value(struct, name, value, place=f"{where}{key}")
 
 
-def _is_required(struct: type[msgspec.Struct], name: str) -> bool:
-    return next(field.required for field in msgspec.structs.fields(struct) if field.name == name)
+@cache
+def _required_fields(struct: type[msgspec.Struct]) -> tuple[str, ...]:
+    return tuple(field.name for field in msgspec.structs.fields(struct) if field.required)
 
 
 def _model(name: str, table: object, *, where: str) -> Model:

@@ -119,7 +119,7 @@ def health(run: Run) -> bytes:
     stopping = None if run.stop is None else run.stop.kind
     return orjson.dumps(
         {
-            "waits_for": run.waits_for or None,
+            "waits_for": run.view().waits_for or None,
             "fleet": run.fleet or None,
             "stopping": stopping,
             "lines": run.tally.lines,
@@ -180,7 +180,7 @@ class RunCollector(Collector):
         pace = GaugeMetricFamily(
             "engine_pace_requests_per_minute", "What the limits and the provider allow now.", labels=["lane"]
         )
-        pace.add_metric(["submit"], run.submit_pace_per_minute)
+        pace.add_metric(["submit"], run.view().submit_pace_per_minute)
         yield pace
         yield SummaryMetricFamily(
             "engine_lag_seconds",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from engine.run.run import Run
     from engine.scheduling.tally import Tally
+    from engine.scheduling.view import View
 
 PANEL_INTERVAL_S = 0.5
 LINE_INTERVAL_S = 30.0
@@ -116,20 +117,20 @@ def can_redraw(stream: TextIO | None) -> bool:
 
 def of_note(run: Run) -> tuple[object, ...]:
     """Return what is worth a plain line when it changes: a stop, a hold, a new kind of failure, an unknown outcome."""
-    tally = run.tally
+    tally, view = run.tally, run.view()
     return (
         run.stop and run.stop.kind,
-        run.is_held_up,
+        view.is_held_up,
         frozenset(tally.causes),
         tally.unknown > 0,
         tally.held > 0,
-        bool(run.shortfall),
+        bool(view.shortfall),
     )
 
 
 def panel_rows(figures: Figures, run: Run, *, width: int) -> list[tuple[str, str]]:
     """Return the panel's rows as (label, text), without control characters; no row is wider than ``width``."""
-    tally, narrow = figures.tally, width < NARROW_COLUMNS
+    tally, view, narrow = figures.tally, run.view(), width < NARROW_COLUMNS
     room = max(20, width - LABEL_ROOM)
     rows = [
         (
@@ -141,7 +142,7 @@ def panel_rows(figures: Figures, run: Run, *, width: int) -> list[tuple[str, str
         ("in flight", _in_flight(tally, narrow=narrow)),
         ("waiting", f"{tally.pending}" + ("" if tally.input_complete else " so far, the input is still being read")),
         ("money", _money(figures, narrow=narrow)),
-        ("pace", _pace(figures, run, narrow=narrow)),
+        ("pace", _pace(figures, view, narrow=narrow)),
         ("polling", _polling(tally, narrow=narrow)),
     ]
     if run.fleet:
@@ -149,10 +150,10 @@ def panel_rows(figures: Figures, run: Run, *, width: int) -> list[tuple[str, str
     if tally.unknown or tally.held:
         rows.append(("set aside", f"{tally.unknown} unknown · {tally.held} held"))
     rows += [("failed", _shortened(harmless(words), room)) for words in _failures(tally)]
-    if run.shortfall:
-        rows.append(("too late", harmless(run.shortfall)))
-    if run.waits_for:
-        rows.append(("waits for", harmless(run.waits_for)))
+    if view.shortfall:
+        rows.append(("too late", harmless(view.shortfall)))
+    if view.waits_for:
+        rows.append(("waits for", harmless(view.waits_for)))
     return [(label, text) for label, text in rows if text]
 
 
@@ -168,7 +169,7 @@ def plain_line(figures: Figures, run: Run) -> str:
         f"{figures.finished_per_minute:.1f}/min",
         run.fleet and f"fleet: {run.fleet}",
         _eta(figures, run) if run.stop else f"eta {_eta(figures, run)}",
-        harmless(run.waits_for),
+        harmless(run.view().waits_for),
     ]
     return ", ".join(part for part in parts if part)
 
@@ -199,8 +200,8 @@ def _money(figures: Figures, *, narrow: bool) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def _pace(figures: Figures, run: Run, *, narrow: bool) -> str:
-    submits = f"{figures.submits_per_minute:.1f} submitted/min of {run.submit_pace_per_minute:.1f}"
+def _pace(figures: Figures, view: View, *, narrow: bool) -> str:
+    submits = f"{figures.submits_per_minute:.1f} submitted/min of {view.submit_pace_per_minute:.1f}"
     return f"{figures.finished_per_minute:.1f} finished/min" + ("" if narrow else f" · {submits} allowed")
 
 

@@ -2,7 +2,7 @@
 
 Here the parts meet: the run directory and its lock, the ledger, the reader, the scheduler, the writer, the
 provider and the downloads. Each is given its section of the configuration; none knows another that it does
-not call. Knows nothing of terminals and signals: whoever watches reads ``tally`` and ``waits_for``, whoever
+not call. Knows nothing of terminals and signals: whoever watches reads ``tally`` and ``view``, whoever
 stops calls ``request_stop``.
 """
 
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from engine.run.request import RunRequest
     from engine.scheduling.schedulers import Schedulers
     from engine.scheduling.tally import Tally
+    from engine.scheduling.view import View
 
 Moment = TypeVar("Moment", Deadline, Target)
 
@@ -117,10 +118,9 @@ class Run:
         """Why the run winds down, if it does."""
         return self._scheduler.stop
 
-    @property
-    def waits_for(self) -> str:
-        """One sentence on what the run waits for; empty while everything moves."""
-        return self._scheduler.waits_for
+    def view(self) -> View:
+        """Return how the run stands now."""
+        return self._scheduler.view()
 
     @property
     def warnings(self) -> dict[str, tuple[int, int]]:
@@ -133,26 +133,6 @@ class Run:
         """How the fleet does, in a few words; empty if there is none."""
         return self._downloads.fleet_sentence
 
-    @property
-    def harvest_s(self) -> float | None:
-        """How long what is in flight may still take, in seconds; None if nobody knows."""
-        return self._scheduler.harvest_s
-
-    @property
-    def is_held_up(self) -> bool:
-        """Whether something keeps submissions from going out, besides the pace and the places in flight."""
-        return self._scheduler.is_held_up
-
-    @property
-    def submit_pace_per_minute(self) -> float:
-        """How many submissions a minute the limits, and the provider, allow now."""
-        return self._scheduler.submit_pace_per_minute
-
-    @property
-    def shortfall(self) -> str:
-        """Why the batch will not be home by the time it was asked for; empty if it will."""
-        return self._scheduler.shortfall
-
     def request_stop(self, stop: Stop) -> None:
         """Begin to wind down."""
         self._scheduler.request_stop(stop)
@@ -160,11 +140,6 @@ class Run:
     def cancel_in_flight(self) -> None:
         """Cancel everything that is in flight, as far as the provider can."""
         self._scheduler.cancel_in_flight()
-
-    @property
-    def can_cancel(self) -> bool:
-        """Whether anything that is in flight can be cancelled."""
-        return self._scheduler.can_cancel
 
     @property
     def default_model(self) -> str | None:
@@ -207,7 +182,11 @@ class Run:
         await self._providers.check(self._ledger)
         await self._recall()
         self._chronicle = Chronicle(
-            self._ledger, lambda: self.tally, self._clock, waits_for=lambda: self.waits_for, fleet=lambda: self.fleet
+            self._ledger,
+            lambda: self.tally,
+            self._clock,
+            waits_for=lambda: self.view().waits_for,
+            fleet=lambda: self.fleet,
         )
         await self._chronicle.open()
         recovered = await self._ledger.change(recover)

@@ -17,6 +17,7 @@ from engine.ledger.flights import flights_in, unknowns
 from engine.scheduling.assembly import MovingParts
 from engine.scheduling.lane import Urgency
 from engine.scheduling.stop import Manner
+from engine.scheduling.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -121,11 +122,6 @@ class Scheduler:
         """Cancel everything that is in flight, as far as the provider can."""
         self._parts.cancel_orders.ask_all()
 
-    @property
-    def can_cancel(self) -> bool:
-        """Whether anything that is in flight can be cancelled."""
-        return self._parts.cancel_orders.can_cancel_any
-
     def change_limits(self, config: RunConfig) -> None:
         """Keep to the limits and the budget of another configuration from now on."""
         limits = config.limits
@@ -143,30 +139,17 @@ class Scheduler:
         """How many jobs are in flight, or offered and reserved for."""
         return len(self._parts.in_flight) + self._parts.feeder.offered
 
-    @property
-    def waits_for(self) -> str:
-        """One sentence on what the run waits for; empty while nothing is in flight and nothing holds it up."""
-        return self._parts.outlook.sentence(self.stop)
-
-    @property
-    def is_held_up(self) -> bool:
-        """Whether something keeps submissions from going out, besides the pace and the places in flight."""
-        return self._parts.outlook.is_held_up
-
-    @property
-    def submit_pace_per_minute(self) -> float:
-        """How many submissions a minute may go out now."""
-        return self._given.lanes.submits.per_minute
-
-    @property
-    def shortfall(self) -> str:
-        """Why the batch will not be home by its target; empty if it will, or has none."""
-        return self._parts.timekeeper.shortfall
-
-    @property
-    def harvest_s(self) -> float | None:
-        """How long what is in flight may still take, in seconds; None if nobody knows."""
-        return self._parts.harvest.left_s
+    def view(self) -> View:
+        """Return how it stands now."""
+        parts = self._parts
+        return View(
+            waits_for=parts.outlook.sentence(self.stop),
+            is_held_up=parts.outlook.is_held_up,
+            submit_pace_per_minute=self._given.lanes.submits.per_minute,
+            shortfall=parts.timekeeper.shortfall,
+            harvest_s=parts.harvest.left_s,
+            can_cancel=parts.cancel_orders.can_cancel_any,
+        )
 
     # --- start ------------------------------------------------------------------------------------
 

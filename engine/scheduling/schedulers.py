@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from engine.errors import EngineError, first_of
 from engine.job.model_name import provider_of
 from engine.scheduling.tally import Tally
+from engine.scheduling.view import View, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -121,11 +122,6 @@ class Schedulers:
     # --- looking ----------------------------------------------------------------------------------
 
     @property
-    def can_cancel(self) -> bool:
-        """Whether anything that is in flight can be cancelled."""
-        return any(scheduler.can_cancel for scheduler in self._all)
-
-    @property
     def stop(self) -> Stop | None:
         """Why the run winds down, if it does: the hardest reason of all; None as long as a provider's jobs go on."""
         if any(scheduler.stop is None and name not in self._ended for name, scheduler in self._by_provider.items()):
@@ -133,35 +129,9 @@ class Schedulers:
         stops = [scheduler.stop for scheduler in self._all if scheduler.stop is not None]
         return max(stops, key=lambda stop: stop.manner, default=None)
 
-    @property
-    def waits_for(self) -> str:
-        """What the run waits for, in one sentence; empty while everything moves."""
-        if len(self._all) == 1:
-            return self._all[0].waits_for
-        said = {name: scheduler.waits_for for name, scheduler in self._by_provider.items()}
-        return "; ".join(f"{self._titles[name]}: {words}" for name, words in said.items() if words)
-
-    @property
-    def is_held_up(self) -> bool:
-        """Whether something keeps submissions of a provider from going out, besides the pace and the places."""
-        return any(scheduler.is_held_up for scheduler in self._all)
-
-    @property
-    def submit_pace_per_minute(self) -> float:
-        """How many submissions a minute may go out now, to all providers together."""
-        return sum(scheduler.submit_pace_per_minute for scheduler in self._all)
-
-    @property
-    def shortfall(self) -> str:
-        """Why the batch will not be home by its target; empty if it will, or has none."""
-        return next((scheduler.shortfall for scheduler in self._all if scheduler.shortfall), "")
-
-    @property
-    def harvest_s(self) -> float | None:
-        """How long what is in flight may still take, in seconds; None if nobody knows."""
-        spans = [scheduler.harvest_s for scheduler in self._all]
-        known = [span for span in spans if span is not None]
-        return max(known) if len(known) == len(spans) else None
+    def view(self) -> View:
+        """Return how the run stands now."""
+        return together([(self._titles[name], scheduler.view()) for name, scheduler in self._by_provider.items()])
 
 
 def total(tallies: list[Tally]) -> Tally:

@@ -18,6 +18,7 @@ from engine.errors import ConfigError, ExitCode
 from engine.scheduling.stop import Manner, Stop
 from engine.scheduling.tally import Tally
 from tests.console.conftest import ended, engine, some_jobs, started
+from tests.views import a_view
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -33,7 +34,7 @@ HOST = "127.0.0.1"
 
 def a_run(**figures: Any) -> Any:
     """What of a run a monitor can see."""
-    return SimpleNamespace(tally=Tally(**figures), stop=None, waits_for="", fleet="", submit_pace_per_minute=50.0)
+    return SimpleNamespace(tally=Tally(**figures), stop=None, view=a_view, fleet="")
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ async def test_the_sign_of_life_says_what_is_waited_for_and_why_it_stops(
             "at_rest": 5,
             "in_flight": 6,
         }
-        run.waits_for = "credit"
+        run.view = lambda: a_view("credit")
         run.stop = Stop("budget", "no room", ExitCode.STOPPED, Manner.HARVEST)
         told = json.loads(await text_of(session, place))
         assert (told["waits_for"], told["stopping"]) == ("credit", "budget")

@@ -15,6 +15,7 @@ from engine.errors import ExitCode
 from engine.job.records import JobError
 from engine.scheduling.stop import Stop
 from engine.scheduling.tally import Tally
+from tests.views import a_view
 
 if TYPE_CHECKING:
     from engine.run.run import Run
@@ -29,16 +30,7 @@ class _Terminal(io.StringIO):
 
 def _run(*, waits_for: str = "", stop: Stop | None = None, name: str = "night.run", fleet: str = "") -> Run:
     directory = SimpleNamespace(root=Path(name))
-    says = SimpleNamespace(
-        directory=directory,
-        waits_for=waits_for,
-        stop=stop,
-        shortfall="",
-        fleet=fleet,
-        submit_pace_per_minute=50.0,
-        is_held_up=bool(waits_for),
-        tally=Tally(),
-    )
+    says = SimpleNamespace(directory=directory, view=lambda: a_view(waits_for), stop=stop, fleet=fleet, tally=Tally())
     return cast("Run", says)
 
 

@@ -51,6 +51,7 @@ from engine.run.control_journal import Standing
 from engine.run.summary import SUMMARY_VERSION, summarise
 from engine.scheduling.stop import Stop
 from engine.scheduling.tally import Tally
+from tests.views import a_view
 
 if TYPE_CHECKING:
     import sqlite3
@@ -313,7 +314,7 @@ def test_the_keys_and_findings_of_the_verification_are_described() -> None:
 
 
 def test_every_metric_is_described() -> None:
-    run: Any = SimpleNamespace(tally=Tally(), stop=None, waits_for="", fleet="", submit_pace_per_minute=1.0)
+    run: Any = SimpleNamespace(tally=Tally(), stop=None, view=a_view, fleet="")
     suffix = {"counter": "_total", "info": "_info"}
     agree(names("Metrics", "metric"), {f.name + suffix.get(f.type, "") for f in RunCollector(run).collect()})
     agree(names("Metrics", "health key"), json.loads(health(run)))

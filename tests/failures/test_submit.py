@@ -208,7 +208,7 @@ async def test_429_storm_without_a_hint_is_survived_and_never_stalls_without_a_s
             async def look() -> None:
                 while True:
                     await asyncio.sleep(0.05)
-                    reasons.append(opened.waits_for)
+                    reasons.append(opened.view().waits_for)
 
             opened.looking = asyncio.get_running_loop().create_task(look())
 
@@ -302,7 +302,7 @@ async def test_a_name_without_an_address_is_not_sent_and_held_with_the_reason(jo
 
         def watch(opened: Any) -> None:
             _stop_after(0.6)(opened)
-            asyncio.get_running_loop().call_later(0.5, lambda: said.append(opened.waits_for))
+            asyncio.get_running_loop().call_later(0.5, lambda: said.append(opened.view().waits_for))
 
         outcome = await run(between, jobs, watch=watch)
         assert (outcome.survey.failed, outcome.survey.unknown, outcome.survey.remaining) == (0, 0, 2)

@@ -72,7 +72,7 @@ async def test_credit_that_runs_out_and_is_topped_up_fails_nothing_and_spends_no
 
         def top_up_when_parked(opened: Run) -> None:
             def is_parked() -> bool:
-                return "out of credit" in opened.waits_for
+                return "out of credit" in opened.view().waits_for
 
             async def wait_and_pay() -> None:
                 await wait_until(is_parked, description="the run is parked")

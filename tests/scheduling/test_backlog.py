@@ -111,7 +111,7 @@ async def test_a_narrow_line_slows_submissions_down_and_nothing_piles_up(
 
     def look() -> None:
         note()
-        said.add(scheduler.waits_for.partition(";")[0])
+        said.add(scheduler.view().waits_for.partition(";")[0])
         waiting.append(world.tally.downloading)
 
     scheduler._parts.landing._on_decided = look

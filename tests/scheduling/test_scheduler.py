@@ -513,9 +513,9 @@ async def test_while_only_an_unknown_outcome_is_left_it_is_said_until_when_it_is
     await world.clock.sleep(1_500)
     said = re.fullmatch(
         r"1 unknown outcome is looked up in the provider's history, next at (\S+ )?(\S+) and until (\S+ )?(\S+)",
-        scheduler.waits_for,
+        scheduler.view().waits_for,
     )
-    assert said, scheduler.waits_for
+    assert said, scheduler.view().waits_for
     assert said[2] < said[4] or said[1] != said[3]
     await running
     assert await places(world) == {"succeeded": 1, "unknown": 1}

@@ -28,7 +28,7 @@ async def test_a_paused_run_submits_nothing_harvests_what_is_in_flight_and_goes_
     await world.clock.sleep(3_600)
     assert len(world.provider.times("submit")) == before
     assert (await world.ledger.read(count_jobs))["succeeded"] == before
-    assert "paused by hand" in scheduler.waits_for
+    assert "paused by hand" in scheduler.view().waits_for
     scheduler.pause("")
     await running
     assert await places(world) == {"succeeded": 200}

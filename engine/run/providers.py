@@ -15,7 +15,7 @@ from engine.fleet.fleet import Fleet
 from engine.input_files.line_files import FileIntake
 from engine.job.model_name import FIRST_PROVIDER, provider_of
 from engine.ledger.accounts import accounts as read_accounts
-from engine.ledger.counts import providers_of_unfinished
+from engine.ledger.counts import count_waiting, count_waiting_by_provider, providers_of_unfinished
 from engine.media.transfer import as_url
 from engine.provider_configs import configs_by_provider
 from engine.run.learning import Learned
@@ -114,6 +114,11 @@ class RunProviders:
         return whole
 
     @property
+    def shared_tally(self) -> Tally:
+        """Where the run counts what belongs to no provider."""
+        return self.tallies[FIRST_PROVIDER]
+
+    @property
     def first(self) -> Connection:
         """The connection to the first provider."""
         return self._connections[FIRST_PROVIDER]
@@ -207,6 +212,25 @@ class RunProviders:
                     f"this run was begun with the provider {before!r}; {now!r} knows nothing of its requests",
                     hint="give the same configuration again ('engine resume' remembers it), or another --run-dir",
                 )
+
+    async def take_up_figures(self, ledger: Ledger, found: Survey, *, input_complete: bool) -> None:
+        """Begin the figures with what earlier processes did."""
+        tally = self.shared_tally
+        tally.lines = found.lines
+        tally.succeeded, tally.failed, tally.invalid = found.succeeded, found.failed, found.invalid
+        tally.unknown, tally.held, tally.written = found.unknown, found.held, found.written
+        if self.further:
+            waiting = await ledger.read(count_waiting_by_provider)
+        else:
+            waiting = {FIRST_PROVIDER: await ledger.read(count_waiting)}
+        for name, of_provider in self.tallies.items():
+            of_provider.pending = waiting.get(name, 0)
+            of_provider.input_complete = input_complete
+
+    def input_ended(self) -> None:
+        """Take note that no more jobs come."""
+        for tally in self.tallies.values():
+            tally.input_complete = True
 
     @property
     def further_descriptions(self) -> str | None:

@@ -20,13 +20,10 @@ from engine import __version__
 from engine.clock import Clock, SystemClock, local_words
 from engine.connection import connect
 from engine.disk.ballast import Ballast
-from engine.disk.durable import replacement
 from engine.disk.run_dir import RunDir, RunLock
 from engine.errors import EngineError, ExitCode, UsageError, first_of
 from engine.intake.job_reader import JobReader, spool_mark
 from engine.intake.kinds import recorded_input
-from engine.job.model_name import FIRST_PROVIDER
-from engine.ledger.counts import count_waiting, count_waiting_by_provider
 from engine.ledger.ledger import Ledger
 from engine.ledger.recovery import recover
 from engine.ledger.reopening import Reopened, reopen
@@ -42,7 +39,7 @@ from engine.run.learning import Learning, profile_path
 from engine.run.log import RunLog
 from engine.run.providers import Common, RunProviders
 from engine.run.stops import DISK_FULL, HARVEST_ONLY, LOG_FULL, STREAM_BROKEN
-from engine.run.summary import exit_code_of, summarise
+from engine.run.summary import exit_code_of, summarise, write_summary
 from engine.scheduling.deadline import Deadline, Target
 from engine.scheduling.stop import Manner, Stop
 
@@ -107,11 +104,6 @@ class Run:
     def tally(self) -> Tally:
         """The figures of the whole run as they are; read only."""
         return self._providers.tally
-
-    @property
-    def _own_tally(self) -> Tally:
-        """Where this run counts what belongs to no provider."""
-        return self._providers.tallies[FIRST_PROVIDER]
 
     @property
     def stop(self) -> Stop | None:
@@ -299,7 +291,7 @@ class Run:
         )
         fetcher = await downloads.open(self._providers, self._stack)
         facts, found = await self._ledger.facts(), await self.survey()
-        await self._fill_tallies(found)
+        await self._providers.take_up_figures(self._ledger, found, input_complete=self._reader is None)
         common = Common(
             self._request,
             self._stack,
@@ -320,20 +312,6 @@ class Run:
         if utc is None:
             return None
         return kind(self._clock.now() + utc - self._clock.utc(), local_words(utc))
-
-    async def _fill_tallies(self, found: Survey) -> None:
-        """Begin the figures with what earlier processes did."""
-        tally, tallies = self._own_tally, self._providers.tallies
-        tally.lines = found.lines
-        tally.succeeded, tally.failed, tally.invalid = found.succeeded, found.failed, found.invalid
-        tally.unknown, tally.held, tally.written = found.unknown, found.held, found.written
-        if self._providers.further:
-            waiting = await self._ledger.read(count_waiting_by_provider)
-        else:
-            waiting = {FIRST_PROVIDER: await self._ledger.read(count_waiting)}
-        for name, of_provider in tallies.items():
-            of_provider.pending = waiting.get(name, 0)
-            of_provider.input_complete = self._reader is None
 
     # --- work -------------------------------------------------------------------------------------
 
@@ -377,8 +355,7 @@ class Run:
                 # The input broke off; what was submitted of it is paid for, and is brought home first.
                 self.request_stop(Stop("input", str(error), ExitCode.USAGE, Manner.HARVEST, error.hint))
                 return
-            for tally in self._providers.tallies.values():
-                tally.input_complete = True
+            self._providers.input_ended()
             self._log.info("input_complete", lines=self.tally.lines)
             self._scheduler.input_grew({})
 
@@ -393,14 +370,15 @@ class Run:
             self.request_stop(await self._full_disks.get())
 
     def _on_spooled(self, spooled: Spooled) -> None:
-        self._own_tally.lines += spooled.lines
-        self._own_tally.invalid += spooled.invalid
+        tally = self._providers.shared_tally
+        tally.lines += spooled.lines
+        tally.invalid += spooled.invalid
         if spooled.invalid or spooled.copies:
             self._writer.wake()
         self._scheduler.input_grew(spooled.pending)
 
     def _on_written(self, result: ResultLine) -> None:
-        self._own_tally.written += 1
+        self._providers.shared_tally.written += 1
         self._request.on_result(result)
 
     # --- drain and close --------------------------------------------------------------------------
@@ -420,10 +398,5 @@ class Run:
         self.exit_code: ExitCode = exit_code_of(self.result, stop)
         wall_s = self._clock.now() - self._began_at
         self.summary: dict[str, Any] = summarise(self.result, self.tally, stop, wall_s=wall_s)
-        await asyncio.to_thread(_write_json, self.directory.summary, self.summary)
+        await asyncio.to_thread(write_summary, self.directory.summary, self.summary)
         self._log.info("ended", exit_code=int(self.exit_code), wall_s=round(wall_s, 3))
-
-
-def _write_json(path: Path, record: dict[str, Any]) -> None:
-    with replacement(path) as file:
-        file.write(orjson.dumps(record, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))

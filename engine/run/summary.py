@@ -8,12 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import orjson
 
 from engine import __version__
 from engine.clock import iso_utc
+from engine.disk.durable import replacement
 from engine.errors import ExitCode
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from engine.ledger.survey import Survey
     from engine.scheduling.stop import Stop
     from engine.scheduling.tally import Tally
@@ -51,3 +55,13 @@ def summarise(found: Survey, tally: Tally, stop: Stop | None, *, wall_s: float) 
             "lag_mean_s": round(tally.lag_sum_s / tally.lag_jobs, 3) if tally.lag_jobs else None,
         },
     }
+
+
+def write_summary(path: Path, summary: dict[str, Any]) -> None:
+    """Put ``summary.json`` in the place of an earlier one.
+
+    Raises:
+        StorageError: the disk did not take it.
+    """
+    with replacement(path) as file:
+        file.write(orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))

@@ -53,11 +53,11 @@ def control(
     engine control jobs.run --drain
     engine control jobs.run --cancel clip-7 --cancel clip-9
     """
-    from engine.console.messages import say, say_hint  # noqa: PLC0415
-    from engine.disk.run_dir import RunDir, lock_holder  # noqa: PLC0415
-    from engine.ledger.schema import read_facts  # noqa: PLC0415
-    from engine.run.control_journal import ControlJournal  # noqa: PLC0415
-    from engine.run.controls import ENDS_ALL_THE_SAME, order_words  # noqa: PLC0415
+    from engine.console.messages import say, say_hint
+    from engine.disk.run_dir import RunDir, lock_holder
+    from engine.ledger.schema import read_facts
+    from engine.run.control_journal import ControlJournal
+    from engine.run.controls import ENDS_ALL_THE_SAME, order_words
 
     directory = RunDir(run_dir)
     directory.must_exist()
@@ -90,15 +90,15 @@ def _orders(
     directory: RunDir, actions: list[str], overrides: tuple[str, ...], cancelled_ids: tuple[str, ...]
 ) -> list[Order]:
     """Return what is asked as orders, each checked as the run would check it."""
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
-    from engine.clock import SystemClock  # noqa: PLC0415
-    from engine.config import RunConfig  # noqa: PLC0415
-    from engine.console.messages import say  # noqa: PLC0415
-    from engine.console.run_command import config_of_run  # noqa: PLC0415
-    from engine.provider_configs import PREFIX, configs_by_provider, provider_and_key  # noqa: PLC0415
-    from engine.run.control_journal import Order  # noqa: PLC0415
-    from engine.run.controls import LIMITS, check_changeable  # noqa: PLC0415
+    from engine.clock import SystemClock
+    from engine.config import RunConfig
+    from engine.console.messages import say
+    from engine.console.run_command import config_of_run
+    from engine.provider_configs import PREFIX, configs_by_provider, provider_and_key
+    from engine.run.control_journal import Order
+    from engine.run.controls import LIMITS, check_changeable
 
     if not (actions or overrides or cancelled_ids):
         raise UsageError(
@@ -125,8 +125,8 @@ def _not_at_rest(directory: RunDir, ids: tuple[str, ...]) -> list[str]:
     Raises:
         UsageError: no job has one of the ids; then nothing is asked of the run, for none of them.
     """
-    from engine.console.messages import say  # noqa: PLC0415
-    from engine.console.named_jobs import places_of  # noqa: PLC0415
+    from engine.console.messages import say
+    from engine.console.named_jobs import places_of
 
     if not ids:
         return []
@@ -139,9 +139,9 @@ def _not_at_rest(directory: RunDir, ids: tuple[str, ...]) -> list[str]:
 
 def _is_taken(directory: RunDir, end: int) -> bool:
     """Wait until the process at work has noted that it took everything up to ``end``; false if it does not."""
-    import threading  # noqa: PLC0415
+    import threading
 
-    from engine.ledger.schema import read_facts  # noqa: PLC0415
+    from engine.ledger.schema import read_facts
 
     pause = threading.Event()
     for _ in range(round(ANSWER_S_MAX / LOOK_S)):

@@ -59,13 +59,13 @@ def convert(
     engine convert people.csv --map image_url=photo --template 'prompt="Hello {name}"' -o jobs.jsonl
     engine run people.csv              reads a table directly, by its header alone
     """
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
-    from engine.disk.durable import replacement  # noqa: PLC0415
-    from engine.errors import UsageError  # noqa: PLC0415
-    from engine.intake.kinds import open_input  # noqa: PLC0415
-    from engine.intake.table_source import TABLES, TableSource  # noqa: PLC0415
-    from engine.job.table import Wishes  # noqa: PLC0415
+    from engine.disk.durable import replacement
+    from engine.errors import UsageError
+    from engine.intake.kinds import open_input
+    from engine.intake.table_source import TABLES, TableSource
+    from engine.job.table import Wishes
 
     wishes = Wishes(renames, templates, metadata)
     source: InputSource

@@ -20,11 +20,11 @@ def dashboard(run_dir: Path, *, port: int) -> None:
     \b
     engine dashboard jobs.run
     """
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
-    from engine.clock import SystemClock  # noqa: PLC0415
-    from engine.console.dashboard import Dashboard  # noqa: PLC0415
-    from engine.disk.run_dir import RunDir  # noqa: PLC0415
+    from engine.clock import SystemClock
+    from engine.console.dashboard import Dashboard
+    from engine.disk.run_dir import RunDir
 
     directory = RunDir(run_dir)
     directory.must_exist()

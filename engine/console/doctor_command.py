@@ -40,14 +40,14 @@ def doctor(
     \b
     engine doctor -c configs/overnight.toml
     """
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
-    import orjson  # noqa: PLC0415
+    import orjson
 
-    from engine.config import RunConfig  # noqa: PLC0415
-    from engine.doctor.check import as_record  # noqa: PLC0415
-    from engine.doctor.doctor import examine  # noqa: PLC0415
-    from engine.fleet.address import usable_fleet  # noqa: PLC0415
+    from engine.config import RunConfig
+    from engine.doctor.check import as_record
+    from engine.doctor.doctor import examine
+    from engine.fleet.address import usable_fleet
 
     where = None if fleet is None else usable_fleet(fleet)
     found = asyncio.run(examine(RunConfig.load(config_path, overrides), run_place=run_dir, fleet=where))

@@ -48,10 +48,10 @@ def export(run_dir: Path, *, output: str, format_: str | None, statuses: tuple[s
     engine export jobs.run -o results.parquet
     engine export jobs.run --status failed --columns line,id,error_kind,error_message
     """
-    from engine.console.report_command import snapshot  # noqa: PLC0415
-    from engine.disk.run_dir import RunDir  # noqa: PLC0415
-    from engine.ledger.survey import survey  # noqa: PLC0415
-    from engine.output.result_table import table_columns  # noqa: PLC0415
+    from engine.console.report_command import snapshot
+    from engine.disk.run_dir import RunDir
+    from engine.ledger.survey import survey
+    from engine.output.result_table import table_columns
 
     format_ = format_ or _format_of(output)
     _check(format_, output)
@@ -87,7 +87,7 @@ def _check(format_: str, output: str) -> None:
         raise UsageError(f"{output} is no file that a table could replace", hint="name another, or - for stdout")
     if format_ != "parquet":
         return
-    from engine.console.export.parquet import require_pyarrow  # noqa: PLC0415
+    from engine.console.export.parquet import require_pyarrow
 
     if output == DASH:
         raise UsageError("Parquet needs a file to be written to", hint="name one: -o results.parquet")
@@ -96,7 +96,7 @@ def _check(format_: str, output: str) -> None:
 
 def _names(columns: str) -> tuple[str, ...]:
     """Read a list of columns, as a row of CSV, because a name may hold a comma."""
-    import csv  # noqa: PLC0415
+    import csv
 
     names = tuple(name.strip() for name in next(csv.reader([columns], skipinitialspace=True), []))
     if not all(names) or not names:
@@ -107,11 +107,11 @@ def _names(columns: str) -> tuple[str, ...]:
 def _write(
     db: sqlite3.Connection, columns: Sequence[Column], statuses: Sequence[Any], format_: str, output: str
 ) -> None:
-    import sys  # noqa: PLC0415
+    import sys
 
-    from engine.console.export.delimited import COMMA, TAB, as_delimited  # noqa: PLC0415
-    from engine.console.export.parquet import write_parquet  # noqa: PLC0415
-    from engine.output.result_table import result_rows  # noqa: PLC0415
+    from engine.console.export.delimited import COMMA, TAB, as_delimited
+    from engine.console.export.parquet import write_parquet
+    from engine.output.result_table import result_rows
 
     rows = result_rows(db, columns, statuses)
     separator = TAB if format_ == "tsv" else COMMA
@@ -129,8 +129,8 @@ def _write(
 @contextmanager
 def _file(target: Path) -> Iterator[BinaryIO]:
     """Open a file that takes the place of ``target`` once the whole table is in it."""
-    from engine.disk.durable import replacement  # noqa: PLC0415
-    from engine.disk.run_dir import OF_THE_DISK  # noqa: PLC0415
+    from engine.disk.durable import replacement
+    from engine.disk.run_dir import OF_THE_DISK
 
     try:
         with replacement(target) as file:

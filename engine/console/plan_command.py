@@ -46,11 +46,11 @@ def plan(
 
     Ends with 0 if every line is valid, with 1 otherwise.
     """
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
-    from engine.config import RunConfig  # noqa: PLC0415
-    from engine.console.run_command import opened  # noqa: PLC0415
-    from engine.intake.source import PipeSource  # noqa: PLC0415
+    from engine.config import RunConfig
+    from engine.console.run_command import opened
+    from engine.intake.source import PipeSource
 
     config = RunConfig.load(config_path, overrides)
     source = PipeSource(STDIN_FD, "stdin") if input_name == DASH else opened(Path(input_name), config)
@@ -58,10 +58,10 @@ def plan(
 
 
 async def _plan(source: InputSource, config: RunConfig, *, offline: bool, check_urls: bool, as_json: bool) -> int:
-    import orjson  # noqa: PLC0415
+    import orjson
 
-    from engine.planning.plan import as_record  # noqa: PLC0415
-    from engine.planning.planner import make_plan  # noqa: PLC0415
+    from engine.planning.plan import as_record
+    from engine.planning.planner import make_plan
 
     made = await make_plan(source, config, check_urls=check_urls)
     balance_usd = None if offline else await _balance_usd(config)
@@ -80,11 +80,11 @@ async def _plan(source: InputSource, config: RunConfig, *, offline: bool, check_
 
 async def _balance_usd(config: RunConfig) -> float | None:
     """Ask for the balance: free of charge, and the one request that a plan makes. None without a key or an answer."""
-    from engine.clock import SystemClock  # noqa: PLC0415
-    from engine.connection import connection_without_key, describe, key_for  # noqa: PLC0415
-    from engine.errors import AccountError  # noqa: PLC0415
-    from engine.provider.verdict import Unavailable  # noqa: PLC0415
-    from engine.run.parts import client_of  # noqa: PLC0415
+    from engine.clock import SystemClock
+    from engine.connection import connection_without_key, describe, key_for
+    from engine.errors import AccountError
+    from engine.provider.verdict import Unavailable
+    from engine.run.parts import client_of
 
     description = describe(config)
     if not (config.provider.base_url or description.base_url):  # the simulator inside the engine

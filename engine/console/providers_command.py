@@ -39,8 +39,8 @@ def check(description: str, *, live: bool) -> int:
 
     Ends with 0 if all is well, with 2 if the description is wrong, with 1 or 5 if the provider's answer or the key is.
     """
-    from engine.doctor.check import Examination  # noqa: PLC0415
-    from engine.provider.description import load_description  # noqa: PLC0415
+    from engine.doctor.check import Examination
+    from engine.provider.description import load_description
 
     found = load_description(description)
     click.echo("\n".join(_explained(found)))
@@ -56,10 +56,10 @@ def check(description: str, *, live: bool) -> int:
 
 
 def _list() -> Iterator[str]:
-    import os  # noqa: PLC0415
+    import os
 
-    from engine.config import PRESETS  # noqa: PLC0415
-    from engine.provider.description import load_description  # noqa: PLC0415
+    from engine.config import PRESETS
+    from engine.provider.description import load_description
 
     for name in PRESETS:
         found = load_description(name)
@@ -119,9 +119,9 @@ def _result_words(result: ResultTable) -> str:
 
 def _asked(description: str) -> list[Check]:
     """Ask for the balance, or for a request that nobody made: one GET."""
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
-    from engine.config import RunConfig  # noqa: PLC0415
-    from engine.doctor.doctor import ask_account  # noqa: PLC0415
+    from engine.config import RunConfig
+    from engine.doctor.doctor import ask_account
 
     return asyncio.run(ask_account(RunConfig.load(None, [f"provider.preset={description}"])))

@@ -43,7 +43,7 @@ def report(run_dir: Path, *, format_: str, output: str | None, from_line: int, g
     engine report jobs.run
     engine report jobs.run --format csv -o jobs.csv
     """
-    from engine.disk.run_dir import RunDir  # noqa: PLC0415
+    from engine.disk.run_dir import RunDir
 
     directory = RunDir(run_dir)
     directory.must_exist()
@@ -64,8 +64,8 @@ def _pieces(
     db: sqlite3.Connection, directory: RunDir, format_: str, *, beside: Path, from_line: int, jobs_max: int
 ) -> Iterable[bytes]:
     """Return the report in pieces, each made when it is asked for."""
-    from engine.console.report import formats  # noqa: PLC0415
-    from engine.console.report.job_rows import job_page, job_rows  # noqa: PLC0415
+    from engine.console.report import formats
+    from engine.console.report.job_rows import job_page, job_rows
 
     match format_:
         case "html":
@@ -82,7 +82,7 @@ def _pieces(
 @contextmanager
 def snapshot(directory: RunDir) -> Iterator[sqlite3.Connection]:
     """Open the ledger as it stands now, whatever is committed meanwhile."""
-    from engine.ledger.schema import open_for_reading  # noqa: PLC0415
+    from engine.ledger.schema import open_for_reading
 
     db = open_for_reading(directory.ledger)
     try:
@@ -94,16 +94,16 @@ def snapshot(directory: RunDir) -> Iterator[sqlite3.Connection]:
 
 def figures(db: sqlite3.Connection, directory: RunDir) -> Report:
     """Read the figures of a run."""
-    from engine.clock import SystemClock  # noqa: PLC0415
-    from engine.console.report.figures import gather  # noqa: PLC0415
-    from engine.disk.run_dir import lock_holder  # noqa: PLC0415
+    from engine.clock import SystemClock
+    from engine.console.report.figures import gather
+    from engine.disk.run_dir import lock_holder
 
     return gather(db, name=directory.root.name, made_utc=SystemClock().utc(), running=lock_holder(directory) or None)
 
 
 def _write(target: Path, pieces: Iterable[bytes]) -> None:
-    from engine.disk.durable import replacement  # noqa: PLC0415
-    from engine.errors import UsageError  # noqa: PLC0415
+    from engine.disk.durable import replacement
+    from engine.errors import UsageError
 
     try:
         with replacement(target) as file:

@@ -32,8 +32,8 @@ def run(input_name: str, run_dir: Path | None, *, append: bool, **options: Any) 
     engine run jobs.jsonl --set limits.max_in_flight=50
     cat jobs.jsonl | engine run - --run-dir night -o - | tee results.jsonl
     """
-    from engine.config import RunConfig  # noqa: PLC0415
-    from engine.intake.source import PipeSource  # noqa: PLC0415
+    from engine.config import RunConfig
+    from engine.intake.source import PipeSource
 
     config = RunConfig.load(options.pop("config_path"), options.pop("overrides"))
     if input_name == DASH:
@@ -88,9 +88,9 @@ def retry(
     engine retry jobs.run --all-failed
     engine retry jobs.run --error server_error --error generation_failed
     """
-    from engine.console.named_jobs import check_kinds, places_of  # noqa: PLC0415
-    from engine.disk.run_dir import RunDir  # noqa: PLC0415
-    from engine.ledger.reopening import Selection  # noqa: PLC0415
+    from engine.console.named_jobs import check_kinds, places_of
+    from engine.disk.run_dir import RunDir
+    from engine.ledger.reopening import Selection
 
     if not (all_failed or kinds or ids or unknown):
         raise UsageError("nothing says which jobs to try again", hint="add --all-failed, --error KIND or --id ID")
@@ -108,9 +108,9 @@ def opened(path: Path, config: RunConfig) -> InputSource:
     Raises:
         UsageError: it cannot be read, or lacks a column.
     """
-    from engine.connection import describe  # noqa: PLC0415
-    from engine.intake.kinds import open_input  # noqa: PLC0415
-    from engine.intake.table_source import TableSource  # noqa: PLC0415
+    from engine.connection import describe
+    from engine.intake.kinds import open_input
+    from engine.intake.table_source import TableSource
 
     source = open_input(path)
     if isinstance(source, TableSource) and not source.has("model"):
@@ -132,11 +132,11 @@ def default_run_dir(path: Path) -> Path:
 
 def config_of_run(run_dir: Path, config_path: Path | None = None, overrides: tuple[str, ...] = ()) -> RunConfig:
     """Return the configuration that a run was last given, or the one in a file, with overrides."""
-    import orjson  # noqa: PLC0415
+    import orjson
 
-    from engine.config import RunConfig  # noqa: PLC0415
-    from engine.disk.run_dir import RunDir  # noqa: PLC0415
-    from engine.ledger.schema import read_facts  # noqa: PLC0415
+    from engine.config import RunConfig
+    from engine.disk.run_dir import RunDir
+    from engine.ledger.schema import read_facts
 
     directory = RunDir(run_dir)
     directory.must_exist()
@@ -164,12 +164,12 @@ def _conduct(
     fleet: str | None,
     **request: Any,
 ) -> int:
-    from engine.clock import SystemClock  # noqa: PLC0415
-    from engine.console.conduct import conduct  # noqa: PLC0415
-    from engine.console.hooks import Hooks  # noqa: PLC0415
-    from engine.console.messages import say, warn  # noqa: PLC0415
-    from engine.fleet.address import usable_fleet  # noqa: PLC0415
-    from engine.run.request import RunRequest  # noqa: PLC0415
+    from engine.clock import SystemClock
+    from engine.console.conduct import conduct
+    from engine.console.hooks import Hooks
+    from engine.console.messages import say, warn
+    from engine.fleet.address import usable_fleet
+    from engine.run.request import RunRequest
 
     where = None if fleet is None else usable_fleet(fleet)
     if span_s is not None:

@@ -36,19 +36,19 @@ def simulate(port: int, scenario: str, seed: int | None, overrides: tuple[str, .
     engine simulate --scenario hostile
     engine run jobs.jsonl --set provider.preset=simulator --set provider.base_url=http://127.0.0.1:8642
     """
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
     asyncio.run(_serve(port, scenario, seed, overrides))
 
 
 async def _serve(port: int, name: str, seed: int | None, overrides: tuple[str, ...]) -> None:
-    import asyncio  # noqa: PLC0415
-    import os  # noqa: PLC0415
-    import signal  # noqa: PLC0415
+    import asyncio
+    import os
+    import signal
 
-    from engine.errors import UsageError  # noqa: PLC0415
-    from engine.settings import setting_of_override  # noqa: PLC0415
-    from engine.simulator import Scenario, ScenarioError, Simulator  # noqa: PLC0415
+    from engine.errors import UsageError
+    from engine.settings import setting_of_override
+    from engine.simulator import Scenario, ScenarioError, Simulator
 
     settings = [setting_of_override(text) for text in overrides]
     options = {setting.key.rstrip("."): setting.value for setting in settings}
@@ -73,7 +73,7 @@ async def _serve(port: int, name: str, seed: int | None, overrides: tuple[str, .
 
 
 def _announce(simulator: Simulator, name: str) -> None:
-    import orjson  # noqa: PLC0415
+    import orjson
 
     addresses = {
         "base_url": simulator.base_url,

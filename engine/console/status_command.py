@@ -63,18 +63,18 @@ def status(run_dir: Path, *, as_json: bool, watch: bool, place: str | None, job_
 
 def _watch(text: Callable[[], str]) -> None:
     """Show it again and again: in place on a terminal, block after block elsewhere."""
-    import sys  # noqa: PLC0415
-    import threading  # noqa: PLC0415
+    import sys
+    import threading
 
-    from engine.console.progress import can_redraw  # noqa: PLC0415
+    from engine.console.progress import can_redraw
 
     pause = threading.Event()
     if not can_redraw(sys.stdout):
         while True:
             click.echo(text())
             pause.wait(WATCH_INTERVAL_S)
-    from rich.live import Live  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.live import Live
+    from rich.text import Text
 
     with Live(Text(text()), auto_refresh=False, screen=False) as live:
         while True:
@@ -83,8 +83,8 @@ def _watch(text: Callable[[], str]) -> None:
 
 
 def _read(run_dir: Path, query: Callable[[sqlite3.Connection], str]) -> str:
-    from engine.disk.run_dir import RunDir  # noqa: PLC0415
-    from engine.ledger.schema import open_for_reading  # noqa: PLC0415
+    from engine.disk.run_dir import RunDir
+    from engine.ledger.schema import open_for_reading
 
     directory = RunDir(run_dir)
     directory.must_exist()
@@ -96,13 +96,13 @@ def _read(run_dir: Path, query: Callable[[sqlite3.Connection], str]) -> str:
 
 
 def _status_text(run_dir: Path, *, as_json: bool) -> str:
-    from engine.clock import SystemClock  # noqa: PLC0415
-    from engine.disk.run_dir import RunDir, lock_holder  # noqa: PLC0415
-    from engine.ledger.schema import facts_in  # noqa: PLC0415
-    from engine.ledger.stopped import stopped_in  # noqa: PLC0415
-    from engine.ledger.survey import survey  # noqa: PLC0415
-    from engine.ledger.vitals import vitals  # noqa: PLC0415
-    from engine.run.control_journal import ControlJournal, standing_in  # noqa: PLC0415
+    from engine.clock import SystemClock
+    from engine.disk.run_dir import RunDir, lock_holder
+    from engine.ledger.schema import facts_in
+    from engine.ledger.stopped import stopped_in
+    from engine.ledger.survey import survey
+    from engine.ledger.vitals import vitals
+    from engine.run.control_journal import ControlJournal, standing_in
 
     directory = RunDir(run_dir)
     holder = lock_holder(directory)
@@ -122,10 +122,10 @@ def _status_text(run_dir: Path, *, as_json: bool) -> str:
 
 
 def _json(found: Survey, measured: Vitals, asked: Standing, stopped: Stopped | None, holder: str | None) -> str:
-    import msgspec  # noqa: PLC0415
-    import orjson  # noqa: PLC0415
+    import msgspec
+    import orjson
 
-    from engine.clock import iso_utc  # noqa: PLC0415
+    from engine.clock import iso_utc
 
     record = msgspec.to_builtins(found)
     for name in ("begun_utc", "ended_utc", "oldest_in_flight_utc"):
@@ -141,7 +141,7 @@ def _json(found: Survey, measured: Vitals, asked: Standing, stopped: Stopped | N
 
 
 def _lines(found: Survey, measured: Vitals, asked: Standing, *, is_running: bool) -> list[str]:
-    from engine.run.controls import standing_words  # noqa: PLC0415
+    from engine.run.controls import standing_words
 
     risk = "" if found.at_risk_usd is None else f" ({usd_words(found.at_risk_usd)} at risk)"
     read = "" if found.input_complete else " so far; the input is not read to its end"
@@ -200,10 +200,10 @@ def _polling_words(measured: Vitals) -> str:
 
 
 def _jobs_text(db: sqlite3.Connection, place: str, *, as_json: bool) -> str:
-    import msgspec  # noqa: PLC0415
-    import orjson  # noqa: PLC0415
+    import msgspec
+    import orjson
 
-    from engine.ledger.job_history import jobs_in  # noqa: PLC0415
+    from engine.ledger.job_history import jobs_in
 
     entries = list(jobs_in(db, place))
     if as_json:
@@ -219,11 +219,11 @@ def _jobs_text(db: sqlite3.Connection, place: str, *, as_json: bool) -> str:
 
 
 def _job_text(db: sqlite3.Connection, job_id: str, *, as_json: bool) -> str:
-    import msgspec  # noqa: PLC0415
-    import orjson  # noqa: PLC0415
+    import msgspec
+    import orjson
 
-    from engine.console.named_jobs import unknown_words  # noqa: PLC0415
-    from engine.ledger.job_history import history_of  # noqa: PLC0415
+    from engine.console.named_jobs import unknown_words
+    from engine.ledger.job_history import history_of
 
     events = history_of(db, job_id)
     if events is None:

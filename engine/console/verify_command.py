@@ -39,7 +39,7 @@ def verify(run_dir: Path, *, quick: bool, repair: bool, as_json: bool) -> int:
     engine verify jobs.run
     engine verify jobs.run --repair
     """
-    from engine.disk.run_dir import RunDir  # noqa: PLC0415
+    from engine.disk.run_dir import RunDir
 
     directory = RunDir(run_dir)
     directory.must_exist()
@@ -49,7 +49,7 @@ def verify(run_dir: Path, *, quick: bool, repair: bool, as_json: bool) -> int:
         lost = _repair(directory, found)
         found = _audited(directory, quick=quick)
     if as_json:
-        from engine.audit.audit import encode  # noqa: PLC0415
+        from engine.audit.audit import encode
 
         click.echo(encode(found, version=VERIFY_VERSION))
     else:
@@ -58,8 +58,8 @@ def verify(run_dir: Path, *, quick: bool, repair: bool, as_json: bool) -> int:
 
 
 def _audited(directory: RunDir, *, quick: bool) -> Audit:
-    from engine.audit.audit import audit  # noqa: PLC0415
-    from engine.disk.run_dir import lock_holder  # noqa: PLC0415
+    from engine.audit.audit import audit
+    from engine.disk.run_dir import lock_holder
 
     with _shown_progress() as watcher:
         return audit(directory, quick=quick, at_work=lock_holder(directory) is not None, watcher=watcher)
@@ -68,10 +68,10 @@ def _audited(directory: RunDir, *, quick: bool) -> Audit:
 @contextmanager
 def _shown_progress() -> Iterator[Watcher]:
     """Show on a terminal how many bytes are checked; elsewhere say nothing."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from engine.audit.audit import Watcher  # noqa: PLC0415
+    from engine.audit.audit import Watcher
 
     console = Console(stderr=True)
     columns = (TextColumn("checking files"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
@@ -94,16 +94,16 @@ def _repair(directory: RunDir, found: Audit) -> list[int]:
 
     Returns the jobs whose files could not be had again.
     """
-    from engine.audit.audit import jobs_to_download, without_files  # noqa: PLC0415
-    from engine.audit.findings import Remedy  # noqa: PLC0415
-    from engine.audit.object_audit import set_aside_objects  # noqa: PLC0415
-    from engine.audit.set_aside import set_aside  # noqa: PLC0415
-    from engine.clock import SystemClock  # noqa: PLC0415
-    from engine.console.conduct import conduct  # noqa: PLC0415
-    from engine.console.run_command import config_of_run  # noqa: PLC0415
-    from engine.disk.run_dir import RunLock  # noqa: PLC0415
-    from engine.ledger.reopening import Selection  # noqa: PLC0415
-    from engine.run.request import RunRequest  # noqa: PLC0415
+    from engine.audit.audit import jobs_to_download, without_files
+    from engine.audit.findings import Remedy
+    from engine.audit.object_audit import set_aside_objects
+    from engine.audit.set_aside import set_aside
+    from engine.clock import SystemClock
+    from engine.console.conduct import conduct
+    from engine.console.run_command import config_of_run
+    from engine.disk.run_dir import RunLock
+    from engine.ledger.reopening import Selection
+    from engine.run.request import RunRequest
 
     with RunLock(directory, SystemClock()):
         config = config_of_run(directory.root)
@@ -135,8 +135,8 @@ def _repair(directory: RunDir, found: Audit) -> list[int]:
 
 
 def _recount(directory: RunDir) -> None:
-    from engine.ledger.schema import open_for_writing  # noqa: PLC0415
-    from engine.ledger.totals import correct  # noqa: PLC0415
+    from engine.ledger.schema import open_for_writing
+    from engine.ledger.totals import correct
 
     with closing(open_for_writing(directory.ledger)) as db:
         correct(db)

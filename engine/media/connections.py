@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
 
-from engine.media.addresses import BlockedAddressError, is_public
+from engine.media.public_hosts import BlockedAddressError, is_public
 
 if sys.version_info >= (3, 12):
     from typing import override

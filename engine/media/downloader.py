@@ -20,13 +20,13 @@ from engine.backoff import backoff_s
 from engine.disk.durable import make_directory
 from engine.job.records import StoredFile
 from engine.media import data_uri
+from engine.media.answer_head import Head, Refused
 from engine.media.connections import open_session
 from engine.media.failures import DownloadError, escaped, storage_error
 from engine.media.judgement import Evidence, proved
 from engine.media.names import is_safe_name
 from engine.media.part import SUFFIX, PartFile, free_bytes
 from engine.media.placing import place
-from engine.media.reply import Head, Refused
 from engine.media.transfer import Ended, Sessions, Transfer, as_url
 from engine.media.verify import BadMediaError, FileContent, MediaFacts, Promise, inspect_content
 

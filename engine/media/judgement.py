@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from engine.media.answer_head import Refused
 from engine.media.content import BadMediaError
-from engine.media.reply import Refused
 
 if TYPE_CHECKING:
     from engine.media.verify import MediaFacts

@@ -22,8 +22,8 @@ from aiofiles.threadpool.binary import AsyncFileIO
 
 from engine.disk.durable import PRIVATE_FILE_MODE
 from engine.errors import StorageError
+from engine.media.answer_head import Kept
 from engine.media.failures import disk_full, storage_error
-from engine.media.reply import Kept
 from engine.media.threads import settled
 
 if sys.version_info >= (3, 12):

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, assert_never
 import aiohttp
 from yarl import URL
 
-from engine.media.addresses import BlockedAddressError, redirect_refusal, refusal
+from engine.media.answer_head import REDIRECTS, Append, FromStart, Head, Refused, decide, read_head
 from engine.media.failures import DownloadError
 from engine.media.part import PIECES_MAX
-from engine.media.reply import REDIRECTS, Append, FromStart, Head, Refused, decide, read_head
+from engine.media.public_hosts import BlockedAddressError, redirect_refusal, refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

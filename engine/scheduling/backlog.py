@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from engine.clock import Clock
 
-LIFE_SHARE = 1 / 4
+OUTPUT_LIFE_SHARE = 1 / 4
 """Share of the outputs' life within which everything in flight can be stored; the rest is for outages."""
 LIFE_S_MAX = 4 * 3600.0
 """Outputs that live for weeks are no reason to let more pile up than this much time stores."""
@@ -42,7 +42,7 @@ class Backlog:
     def __init__(self, *, waiting: Callable[[], int], places: Callable[[], int], life_s: float, clock: Clock) -> None:
         self._waiting = waiting
         self._places = places
-        self._in_time_s = min(life_s, LIFE_S_MAX) * LIFE_SHARE
+        self._in_time_s = min(life_s, LIFE_S_MAX) * OUTPUT_LIFE_SHARE
         self._clock = clock
         self._stored: deque[float] = deque(maxlen=STORED_MAX)
         self._full_since: float | None = None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from engine.scheduling.lane import Lane
 
 READS_PER_JOB = 2
-LIFE_SHARE = 1 / 2
+HARVEST_LIFE_SHARE = 1 / 2
 """Share of the record's life within which everything in flight can be read."""
 WORK_OFF_SHARE = 0.6
 """Share of the record's life within which the provider finishes, at its present rate, everything in flight."""
@@ -106,7 +106,7 @@ class Backpressure:
             self._service_s = min(self._service_s or typical_s, typical_s)
 
     def _can_harvest(self) -> int:
-        reads = self._reads.per_minute * self._record_life_s / 60 * LIFE_SHARE
+        reads = self._reads.per_minute * self._record_life_s / 60 * HARVEST_LIFE_SHARE
         return max(1, int(reads / READS_PER_JOB))
 
     def _can_store(self) -> int:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from engine.clock import Clock
     from engine.job.flight import Flight
 
-NEGLECT_SHARE = 1 / 12
+NEGLECTED_REQUEST_SHARE = 1 / 12
 """Share of the record's life after which a request that nobody asked about counts as neglected."""
 
 
@@ -117,4 +117,4 @@ class InFlight:
     def _is_neglected(self, flight: Flight, now: float) -> bool:
         asked_at = max(flight.last_working_at, flight.submitted_at)
         half_gone = now - flight.submitted_at > self._record_life_s / 2
-        return half_gone and now - asked_at > self._record_life_s * NEGLECT_SHARE
+        return half_gone and now - asked_at > self._record_life_s * NEGLECTED_REQUEST_SHARE

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from engine.ledger.cancel_book import CANCELLED
-from engine.scheduling.in_flight import NEGLECT_SHARE
+from engine.scheduling.in_flight import NEGLECTED_REQUEST_SHARE
 from engine.scheduling.steps import AtRest, Fetched, Finished, StillWorking
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class PollPlanner:
         """Have a request asked about when that is worth it."""
         age_s, seen_s, policy = self._age_s(flight), flight.seen_running_s, self._polling_for(flight.model)
         # Past half the life of its record, a request that is not asked about in time counts as neglected.
-        age_s_max = max(self._record_life_s / 2, age_s + self._record_life_s * NEGLECT_SHARE / 2)
+        age_s_max = max(self._record_life_s / 2, age_s + self._record_life_s * NEGLECTED_REQUEST_SHARE / 2)
         idle_age_s, due_age_s = policy.idle_age_s(seen_s), policy.due_age_s(seen_s)
         due_at = flight.submitted_at + min(due_age_s, age_s_max)
         flight.poll_at = min(flight.submitted_at + idle_age_s, due_at)

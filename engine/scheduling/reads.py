@@ -28,7 +28,7 @@ LIKELY_CHANCE = 0.9
 AGEING_RESULT_SHARE = 1 / 3
 AGEING_POLL_SHARE = 1 / 2
 """Shares of the record's life from which a result, and a poll that waits, go before everything else."""
-NEGLECT_SHARE = 1 / 24
+NEGLECTED_POLL_SHARE = 1 / 24
 """Share of the record's life that a poll of such an age may have waited."""
 RANK_AGAIN_SHARE = 1 / 120
 """Share of the record's life after which what waits is ranked anew."""
@@ -106,7 +106,7 @@ class Reads:
     def _rank_of_poll(self, flight: Flight, due_at: float) -> tuple[Urgency, float]:
         now = self._clock.now()
         age_s = now - flight.submitted_at
-        neglected = now - due_at >= self._record_life_s * NEGLECT_SHARE
+        neglected = now - due_at >= self._record_life_s * NEGLECTED_POLL_SHARE
         if neglected and age_s >= self._record_life_s * AGEING_POLL_SHARE:
             return Urgency.AGEING, -flight.submitted_at
         if flight.cancel_wanted:  # behind what would be lost if nobody asked, before everything else

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from engine.media.addresses import BlockedAddressError
 from engine.media.connections import GuardedResolver, guarded_socket
 from engine.media.downloader import DownloadTask
 from engine.media.failures import DownloadError
+from engine.media.public_hosts import BlockedAddressError
 
 if sys.version_info >= (3, 12):
     from typing import override

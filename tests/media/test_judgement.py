@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from engine.media.answer_head import Refused
 from engine.media.content import BadMediaError
 from engine.media.judgement import Evidence, proved
-from engine.media.reply import Refused
 from engine.media.verify import MediaFacts
 
 FACTS = MediaFacts("video/mp4", ".mp4", ("mp4",), end_certain=True)

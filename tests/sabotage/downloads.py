@@ -8,7 +8,7 @@ DOWNLOADS = (
     Variant(
         "416 means that the file is complete",
         "a named file is complete",
-        "engine/media/reply.py",
+        "engine/media/answer_head.py",
         '        return Refused("unreachable", "the host refuses the range (416)", forget=True)\n',
         "        return Append(kept.bytes)\n",
         "tests/media/test_downloader.py::test_416_is_never_complete_by_itself",
@@ -16,18 +16,18 @@ DOWNLOADS = (
     Variant(
         "any range is appended",
         "a named file is complete",
-        "engine/media/reply.py",
+        "engine/media/answer_head.py",
         "    if part is None or part.start != kept.bytes:\n",
         "    if part is None:\n",
-        "tests/media/test_reply.py::test_a_wrong_part_makes_what_is_kept_worthless",
+        "tests/media/test_answer_head.py::test_a_wrong_part_makes_what_is_kept_worthless",
     ),
     Variant(
         "a weak validator will do",
         "a named file is complete",
-        "engine/media/reply.py",
+        "engine/media/answer_head.py",
         "        return etag if _STRONG_ETAG.fullmatch(etag) else None\n",
         "        return etag\n",
-        "tests/media/test_reply.py::test_only_a_strong_validator_is_used",
+        "tests/media/test_answer_head.py::test_only_a_strong_validator_is_used",
     ),
     Variant(
         "a redirect takes the key along",
@@ -48,10 +48,10 @@ DOWNLOADS = (
     Variant(
         "a private address is as good as any",
         "public addresses only",
-        "engine/media/addresses.py",
+        "engine/media/public_hosts.py",
         "return not any(parsed in network for network in _REFUSED_IPV4)",
         "return True",
-        "tests/media/test_addresses.py::test_private_loopback_link_local_mapped_nat64_address_refused",
+        "tests/media/test_public_hosts.py::test_private_loopback_link_local_mapped_nat64_address_refused",
     ),
     Variant(
         "the address of a name is not judged at the socket",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.scheduling.backlog import GROWTH_S, LIFE_S_MAX, LIFE_SHARE, WINDOW_S_MIN, Backlog
+from engine.scheduling.backlog import GROWTH_S, LIFE_S_MAX, OUTPUT_LIFE_SHARE, WINDOW_S_MIN, Backlog
 from tests.fake_provider import FakeFetcher
 from tests.scheduling.test_backpressure import pressure
 from tests.virtual_clock import on_virtual_clock
@@ -49,7 +49,7 @@ async def test_a_full_line_bounds_to_what_it_stores_in_a_quarter_of_the_outputs_
     await line.store(per_s=0.5, seconds=WINDOW_S_MIN / 2)
     assert line.backlog.bound is None
     await line.store(per_s=0.5, seconds=600)
-    assert line.backlog.bound == pytest.approx(0.5 * LIFE_S * LIFE_SHARE, rel=0.02)
+    assert line.backlog.bound == pytest.approx(0.5 * LIFE_S * OUTPUT_LIFE_SHARE, rel=0.02)
 
 
 @on_virtual_clock
@@ -57,7 +57,7 @@ async def test_outputs_that_live_for_weeks_do_not_pile_up_for_weeks(clock: Virtu
     line = Line(clock, life_s=30 * 86_400.0)
     line.waiting = 50_000
     await line.store(per_s=1, seconds=600)
-    assert line.backlog.bound == pytest.approx(LIFE_S_MAX * LIFE_SHARE, rel=0.02)
+    assert line.backlog.bound == pytest.approx(LIFE_S_MAX * OUTPUT_LIFE_SHARE, rel=0.02)
 
 
 @on_virtual_clock

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from engine.media.reply import (
+from engine.media.answer_head import (
     Append,
     ContentRange,
     FromStart,

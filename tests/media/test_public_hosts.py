@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from engine.media.addresses import is_public, literal_address, redirect_refusal, refusal
+from engine.media.public_hosts import is_public, literal_address, redirect_refusal, refusal
 
 PUBLIC = ["1.1.1.1", "8.8.8.8", "104.18.0.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "2a00:1450:4001::1"]
 REFUSED = {

@@ -77,6 +77,6 @@ WORDS = (
         "engine/scheduling/step_maker.py",
         "return self._clock.now() - flight.submitted_at",
         "return self._clock.utc() - flight.submitted_utc",
-        "tests/scheduling/test_scheduler.py::test_a_clock_that_is_set_two_days_off_fails_no_job_and_loses_none",
+        "tests/scheduling/test_taking_up.py::test_a_clock_that_is_set_two_days_off_fails_no_job_and_loses_none",
     ),
 )

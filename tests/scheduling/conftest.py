@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from engine.ledger.ledger import Ledger
     from engine.provider.history import History
     from engine.scheduling.deadline import Deadline, Target
+    from engine.scheduling.stop import Stop
     from tests.virtual_clock import VirtualClock
 
 RECORD_LIFE_S = 3_600.0
@@ -163,3 +165,23 @@ def build(tmp_path: Path, clock: VirtualClock, rng: random.Random) -> Iterator[C
     yield built
     for world in worlds:
         world.ledger.close()
+
+
+async def places(world: World) -> dict[str, int]:
+    """Return how many jobs are where."""
+    return await world.ledger.read(count_jobs)
+
+
+def stop_after(scheduler: Scheduler, delay_s: float, stop: Stop) -> None:
+    """Ask for a stop after ``delay_s`` seconds of the loop's clock."""
+    asyncio.get_running_loop().call_later(delay_s, scheduler.request_stop, stop)
+
+
+def busiest_minute(times: list[float]) -> int:
+    """Return how many of the moments, in seconds and in order, lie within one minute at most."""
+    busiest, first = 0, 0
+    for last, moment in enumerate(times):
+        while times[first] <= moment - 60:
+            first += 1
+        busiest = max(busiest, last - first + 1)
+    return busiest

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from engine.provider.verdict import Throttled, Unavailable, Working
-from tests.scheduling.test_scheduler import busiest_minute, places
+from tests.scheduling.conftest import busiest_minute, places
 from tests.virtual_clock import on_virtual_clock
 
 if TYPE_CHECKING:

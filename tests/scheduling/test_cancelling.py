@@ -31,7 +31,7 @@ from engine.provider.verdict import (
 from engine.scheduling.canceller import TRIES_MAX
 from engine.scheduling.halt import HaltRules
 from engine.scheduling.stop import Manner, Stop
-from tests.scheduling.test_scheduler import places
+from tests.scheduling.conftest import places
 from tests.virtual_clock import on_virtual_clock
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from engine.config import RunConfig
 from engine.ledger.counts import count_jobs
-from tests.scheduling.test_scheduler import places
+from tests.scheduling.conftest import places
 from tests.virtual_clock import on_virtual_clock
 
 if TYPE_CHECKING:

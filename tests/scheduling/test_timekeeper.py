@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine.scheduling.deadline import Deadline, Target
-from tests.scheduling.test_scheduler import places
+from tests.scheduling.conftest import places
 from tests.virtual_clock import on_virtual_clock
 
 if TYPE_CHECKING:

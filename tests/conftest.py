@@ -13,6 +13,7 @@ import gc
 import inspect
 import os
 import random
+import sqlite3
 import threading
 import weakref
 from pathlib import Path
@@ -26,7 +27,7 @@ from tests.jobs import open_inline
 from tests.virtual_clock import VirtualClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Generator, Iterator
 
     from engine.ledger.ledger import Ledger
 
@@ -51,6 +52,33 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.seed = int(os.environ.get(SEED_VARIABLE) or random.SystemRandom().randrange(2**32))
     # The workers of a parallel run inherit it: they collect the same tests, and draw from the seed that is printed.
     os.environ[SEED_VARIABLE] = str(config.option.seed)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Leave no half-written record of coverage to be combined: processes were killed, and disks filled, on purpose."""
+    result = yield
+    if not hasattr(session.config, "workerinput"):
+        for path in session.config.rootpath.glob(".coverage.*"):
+            if not _is_whole_record(path):
+                path.unlink()
+    return result
+
+
+def _is_whole_record(path: Path) -> bool:
+    try:
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            (unnamed,) = db.execute("SELECT count(*) FROM file WHERE path IS NULL").fetchone()
+            (integrity,) = db.execute("PRAGMA integrity_check").fetchone()
+    except sqlite3.DatabaseError:
+        return False
+    return not unnamed and integrity == "ok"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say the seed where a failure is read, also of a run that was asked to be brief."""
+    if terminalreporter.stats.get("failed"):
+        terminalreporter.write_line(f"repeat with --seed {config.option.seed}")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -67,11 +67,13 @@ class Provider:
         return sum(self.bill()["replies"].values())
 
 
+KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR", "XDG_STATE_HOME", "COVERAGE_PROCESS_CONFIG")
+"""The last one is set while it is measured what the tests cover, also in the processes that they start."""
+
+
 def environment(**extra: str) -> dict[str, str]:
     """Return an environment without any key."""
-    kept = {
-        name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "XDG_STATE_HOME") if name in os.environ
-    }
+    kept = {name: value for name, value in os.environ.items() if name in KEPT_VARIABLES}
     return {**kept, "PYTHONUTF8": "1", **extra}
 
 

@@ -12,7 +12,7 @@ from tests.console.conftest import engine, results
 
 pytestmark = pytest.mark.processes
 
-CONFIGS = Path(package.__file__).parent.parent / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 COMMANDS = ("run", "resume", "plan", "status", "retry", "simulate")
 HELP_S = 0.25
 BUSY_MACHINE = 6

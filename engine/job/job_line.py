@@ -17,7 +17,7 @@ from engine.job.json_types import json_type
 from engine.job.model import Model, unknown_model_warning
 from engine.job.model_name import bare_model, job_model_problem, model_name_problem
 from engine.job.shown import shown
-from engine.job.strict_json import NotStrictJsonError, strict_json
+from engine.job.strict_json import NotStrictJsonError, check_depth, strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -277,6 +277,7 @@ def _model_of(line: dict[str, Any]) -> str | None:
 def _id_of_broken_line(text: bytes) -> str | None:
     """Return the id of a line that a lenient reader can still read, such as one with NaN or a duplicate key."""
     try:
+        check_depth(text)
         line = json.loads(text.decode())
         job_id = _id_of(line) if isinstance(line, dict) else None
         # What made the line invalid may stand in the id itself: encoding it finds halves of surrogate pairs.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 
 import orjson
@@ -70,7 +71,7 @@ def test_any_bytes_are_read_or_refused(text: bytes) -> None:
         (b'"\\u12"', "escape"),
         (b'{"a": 1} x', "follows the value"),
         (b"{} {}", "follows the value"),
-        (b'{"a": 1,}', "column 9"),
+        (b'{"a": 1,}', "column 8" if sys.version_info >= (3, 13) else "column 9"),  # since then, where the comma is
         (b"{'a': 1}", "column 2"),
         (b'{"a": 1', "column 8"),
         (b"", "expecting value"),

@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
-from engine.scheduling.pace import WINDOW_S, Pace
+from engine.scheduling.pace import Pace
 from tests.benchmarks.tables import print_table, write_json
+from tests.scheduling.test_pace import use
+from tests.virtual_clock import VirtualClock, run_virtual
 
 PER_MINUTE = 60.0
 HOURS = 2
 CHANCES = (0.01, 0.02, 0.05, 0.10)
 LIMITS_PER_MINUTE = (20, 40, 55)
 UNKNOWN_LIMITS_PER_MINUTE = (120, 1_000)
-WARM_UP_S = 120.0
+WARM_UP_MINUTES = 2
 
 
 class HandClock:
@@ -57,7 +58,7 @@ def main() -> None:
     limits += [_limit_row(limit, discover=True) for limit in UNKNOWN_LIMITS_PER_MINUTE]
     print_table(by_chance)
     print_table(limits)
-    write_json(arguments.json, {"by_chance": by_chance, "limits": limits})
+    write_json(arguments.json, {"benchmark": "pace", "by_chance": by_chance, "limits": limits})
 
 
 def _chance_row(chance: float, seeds: int) -> dict[str, object]:
@@ -83,36 +84,22 @@ def _share_sent(chance: float, rng: random.Random) -> float:
 
 
 def _limit_row(limit_per_minute: int, *, discover: bool) -> dict[str, object]:
-    use = _use(limit_per_minute, discover=discover)
+    uses: list[Use] = []
+    run_virtual(_use(limit_per_minute, uses, discover=discover))
     return {
         "limit/min": limit_per_minute,
         "plan/min": "unknown" if discover else PER_MINUTE,
-        "used": round(use.used, 4),
-        "429s per accepted": round(use.refused_per_accepted, 5),
+        "used": round(uses[0].used, 4),
+        "429s per accepted": round(uses[0].refused_per_accepted, 5),
     }
 
 
-def _use(limit_per_minute: int, *, discover: bool) -> Use:
-    clock = HandClock()
+async def _use(limit_per_minute: int, uses: list[Use], *, discover: bool) -> None:
+    clock = VirtualClock()
     pace = Pace(PER_MINUTE, adaptive=True, discover=discover, clock=clock)
-    taken: deque[float] = deque()
-    accepted = refused = 0
-    end_s = WARM_UP_S + 3_600 * HOURS
-    while clock.passed_s < end_s:
-        permit = pace.permit(pressed=True)
-        while taken and taken[0] <= clock.passed_s - WINDOW_S:
-            taken.popleft()
-        counts = clock.passed_s >= WARM_UP_S
-        if len(taken) < limit_per_minute:
-            taken.append(clock.passed_s)
-            pace.accepted(permit)
-            accepted += counts
-        else:
-            pace.throttled(permit)
-            clock.passed_s = taken[0] + WINDOW_S
-            refused += counts
-        clock.passed_s += 60 / pace.per_minute
-    return Use(accepted / (60 * HOURS * limit_per_minute), refused / accepted)
+    await use(pace, clock, minutes=WARM_UP_MINUTES, limit_per_minute=limit_per_minute)
+    accepted, refused = await use(pace, clock, minutes=60 * HOURS, limit_per_minute=limit_per_minute)
+    uses.append(Use(accepted / (60 * HOURS * limit_per_minute), refused / accepted))
 
 
 if __name__ == "__main__":

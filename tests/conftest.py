@@ -58,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
     """Leave no half-written record of coverage to be combined: processes were killed, and disks filled, on purpose."""
     result = yield
-    if not hasattr(session.config, "workerinput"):
+    if session.config.pluginmanager.hasplugin("_cov") and not hasattr(session.config, "workerinput"):
         for path in session.config.rootpath.glob(".coverage.*"):
             if not _is_whole_record(path):
                 path.unlink()
@@ -77,7 +77,7 @@ def _is_whole_record(path: Path) -> bool:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say the seed where a failure is read, also of a run that was asked to be brief."""
-    if terminalreporter.stats.get("failed"):
+    if terminalreporter.stats.get("failed") or terminalreporter.stats.get("error"):
         terminalreporter.write_line(f"repeat with --seed {config.option.seed}")
 
 

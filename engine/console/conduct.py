@@ -195,7 +195,7 @@ class _Signals:
             os._exit(int(_EXIT_CODES[number]))
         elif len(self._received) == 1:
             self._harvest(self._run, number)
-        elif self._cancel_on_stop and self._run.view().can_cancel:
+        elif self._cancel_on_stop and self._run.remainder().can_cancel:
             say(f"{number.name}: cancelling what is in flight, {CANCEL_S_MAX:.0f} s at most. Once more stops at once.")
             self._run.cancel_in_flight()
             asyncio.get_running_loop().call_later(CANCEL_S_MAX, self._end_now, number)
@@ -263,12 +263,12 @@ def _say_reopened(run: Run) -> None:
 
 def _harvest_words(run: Run, *, cancels: bool) -> str:
     """Say how many paid jobs are still brought home before the run ends, and how long that may take."""
-    in_flight, view = run.tally.in_flight, run.view()
+    in_flight, remainder = run.tally.in_flight, run.remainder()
     if not in_flight:
         return "stopping; nothing is in flight."
-    left_s = view.harvest_s or 0.0
+    left_s = remainder.harvest_s or 0.0
     time = f", about {duration_words(left_s)}" if left_s >= 1 else ""  # overdue is no estimate
-    if cancels and view.can_cancel:
+    if cancels and remainder.can_cancel:
         once_more = f"Once more cancels them, for at most {CANCEL_S_MAX:.0f} s; what is left then stays resumable."
     elif cancels:
         once_more = "Once more stops at once, because the provider offers no cancelling; they stay resumable."

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from engine.run.request import RunRequest
     from engine.scheduling.schedulers import Schedulers
     from engine.scheduling.tally import Tally
-    from engine.scheduling.view import View
+    from engine.scheduling.view import Remainder, View
 
 Moment = TypeVar("Moment", Deadline, Target)
 
@@ -113,6 +113,10 @@ class Run:
     def view(self) -> View:
         """Return how the run stands now."""
         return self._scheduler.view()
+
+    def remainder(self) -> Remainder:
+        """Return what is in flight, for whoever would end the run."""
+        return self._scheduler.remainder()
 
     @property
     def warnings(self) -> dict[str, tuple[int, int]]:

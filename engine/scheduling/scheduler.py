@@ -17,7 +17,7 @@ from engine.ledger.flights import flights_in, unknowns
 from engine.scheduling.assembly import MovingParts
 from engine.scheduling.lane import Urgency
 from engine.scheduling.stop import Manner
-from engine.scheduling.view import View
+from engine.scheduling.view import Remainder, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -147,9 +147,11 @@ class Scheduler:
             is_held_up=parts.outlook.is_held_up,
             submit_pace_per_minute=self._given.lanes.submits.per_minute,
             shortfall=parts.timekeeper.shortfall,
-            harvest_s=parts.harvest.left_s,
-            can_cancel=parts.cancel_orders.can_cancel_any,
         )
+
+    def remainder(self) -> Remainder:
+        """Return what is in flight, for whoever would end it."""
+        return Remainder(self._parts.harvest.left_s, self._parts.cancel_orders.can_cancel_any)
 
     # --- start ------------------------------------------------------------------------------------
 

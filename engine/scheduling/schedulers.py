@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from engine.errors import EngineError, first_of
 from engine.job.model_name import provider_of
 from engine.scheduling.tally import Tally
-from engine.scheduling.view import View, together
+from engine.scheduling.view import Remainder, View, sum_of, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -132,6 +132,10 @@ class Schedulers:
     def view(self) -> View:
         """Return how the run stands now."""
         return together([(self._titles[name], scheduler.view()) for name, scheduler in self._by_provider.items()])
+
+    def remainder(self) -> Remainder:
+        """Return what is in flight, for whoever would end it."""
+        return sum_of([scheduler.remainder() for scheduler in self._all])
 
 
 def total(tallies: list[Tally]) -> Tally:

@@ -205,7 +205,7 @@ async def test_a_provider_that_cannot_cancel_is_not_asked_to(build: Callable[...
     running = asyncio.create_task(scheduler.run())
     await world.clock.sleep(60)
     await cancel(world, scheduler, "job-0")
-    assert not scheduler.view().can_cancel
+    assert not scheduler.remainder().can_cancel
     assert world.said == ["job-0 is not cancelled (the provider offers no cancelling); its result is brought home"]
     await running
     assert await places(world) == {"succeeded": 2}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.scheduling.view import together
+from engine.scheduling.view import Remainder, sum_of, together
 from tests.views import a_view
 
 
@@ -17,19 +17,15 @@ def test_of_several_each_that_waits_is_named() -> None:
 
 
 def test_of_several_the_paces_add_up_and_any_trouble_is_one() -> None:
-    views = [
-        ("segmind", a_view(can_cancel=True)),
-        ("fal", a_view("a 429", submit_pace_per_minute=20.0, shortfall="too late")),
-    ]
-    view = together(views)
-    assert (view.submit_pace_per_minute, view.is_held_up, view.shortfall, view.can_cancel) == (
-        70,
-        True,
-        "too late",
-        True,
+    waiting = a_view("a 429", submit_pace_per_minute=20.0, shortfall="too late")
+    view = together([("segmind", a_view()), ("fal", waiting)])
+    assert (view.submit_pace_per_minute, view.is_held_up, view.shortfall) == (70.0, True, "too late")
+
+
+def test_what_is_left_of_several_takes_as_long_as_the_longest_if_all_are_known() -> None:
+    assert sum_of([Remainder(60.0, can_cancel=False), Remainder(90.0, can_cancel=True)]) == Remainder(
+        90.0, can_cancel=True
     )
-
-
-def test_the_harvest_of_several_takes_as_long_as_the_longest_if_all_are_known() -> None:
-    assert together([("segmind", a_view(harvest_s=60.0)), ("fal", a_view(harvest_s=90.0))]).harvest_s == 90.0
-    assert together([("segmind", a_view(harvest_s=60.0)), ("fal", a_view(harvest_s=None))]).harvest_s is None
+    assert sum_of([Remainder(60.0, can_cancel=False), Remainder(None, can_cancel=False)]) == Remainder(
+        None, can_cancel=False
+    )
